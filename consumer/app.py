@@ -1,0 +1,359 @@
+"""The composition root: the only place that knows every part.
+
+``Service`` starts what the asked-for roles need, in order, and ends it in the opposite order. A task that dies takes the
+service down loudly; what it had not finished is in the log and goes on with the next start.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from aiohttp import web
+
+from consumer.assembly import connection_of, protected_of, rules_of, topics_of
+from consumer.console.ledger_view import LedgerView
+from consumer.console.operators import Operators, OperatorToken, generated_token
+from consumer.console.page import page_routes
+from consumer.console.routes import console_routes
+from consumer.console.state import CallElsewhereError, ConsoleState
+from consumer.correlate.ask_rules import Rules
+from consumer.correlate.shard import SCHEMA as CORRELATE_SCHEMA
+from consumer.correlate.shard import CorrelateShard
+from consumer.guard.shard import SCHEMA as GUARD_SCHEMA
+from consumer.guard.shard import GuardShard
+from consumer.health import Check, Readiness, health_routes
+from consumer.ingest.server import WebhookServer
+from consumer.kafka.connection import Connection
+from consumer.kafka.embedded import EmbeddedKafka
+from consumer.kafka.embedded_runtime import OnProgress
+from consumer.kafka.order_feed import OrderFeed
+from consumer.kafka.probe import KafkaProbe
+from consumer.kafka.producer import Producer
+from consumer.kafka.reader import GroupReader, fetch_records
+from consumer.kafka.topics import Cluster, Topics, ensure_topics
+from consumer.kafka.view import View
+from consumer.kafka.worker import FoldingWorker, Shard, held_views
+from consumer.model.calls import Call
+from consumer.model.codec import decode_event
+from consumer.model.events import CallEvent, Position
+from consumer.settings import Settings
+from consumer.terminate.role import TerminateRole
+from consumer.terminate.shard import SCHEMA as TERMINATE_SCHEMA
+from consumer.terminate.shard import TerminateShard
+from handlers.providers.table import PROVIDERS
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10.0
+KEEPALIVE_SECONDS = 15.0
+PORTS_TO_TRY = 50
+
+
+class Role(StrEnum):
+    """What a process does; ``callbreaker run`` does all of it."""
+
+    INGEST = "ingest"
+    CORRELATE = "correlate"
+    GUARD = "guard"
+    TERMINATE = "terminate"
+    CONSOLE = "console"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What is known once a service is up. ``token`` is set when it was made at the start because none is configured."""
+
+    url: str
+    kafka_servers: str
+    token: str | None
+
+
+class Service:
+    """The roles of one process. Use as an async context manager, then await ``run``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        roles: frozenset[Role],
+        *,
+        on_progress: OnProgress | None = None,
+        next_free_port: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.roles = roles
+        self._on_progress = on_progress
+        self._next_free_port = next_free_port
+        self._stack = AsyncExitStack()
+        self._tasks: list[tuple[str, Callable[[], Any]]] = []
+        self._checks: list[Check] = []
+        self._routes: list[web.RouteDef] = []
+        self._correlate: FoldingWorker | None = None
+        self._terminate: TerminateRole | None = None
+        self._webhooks: WebhookServer | None = None
+        self.ledger: LedgerView | None = None
+        self.feed: OrderFeed
+        self.started: Started
+
+    async def __aenter__(self) -> "Service":
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def run(self) -> None:
+        """Work until cancelled; the first task that fails ends all of them and is raised."""
+        async with asyncio.TaskGroup() as group:
+            for name, task in self._tasks:
+                group.create_task(task(), name=name)
+
+    async def ready(self) -> None:
+        """Wait until every check of ``/readyz`` is passed; ``run`` must be under way."""
+        while not all(check.passes().ok for check in self._checks):
+            await asyncio.sleep(0.02)
+
+    async def _start(self) -> None:
+        settings = self.settings
+        connection = await self._kafka()
+        topics = topics_of(settings)
+        cluster = await ensure_topics(connection, topics)
+        producer = Producer(connection)
+        await producer.start()
+        self._stack.push_async_callback(producer.stop)
+        ttl = {account.name: account.decision_ttl for account in settings.accounts.values()}
+        self.feed = OrderFeed(connection, topics.stop_orders, decision_ttl=ttl)
+        await self.feed.start()
+        self._stack.push_async_callback(self.feed.stop)
+        self._tasks.append(("orders", self.feed.run))
+        probe = KafkaProbe(self.feed)
+        self._tasks.append(("kafka probe", probe.run))
+        self._checks.append(Check("kafka", lambda: probe.reachable and not producer.failing, "Kafka does not answer"))
+        self._checks.append(Check("orders", lambda: self.feed.ready, "the stop orders are still being read"))
+        parts = _Parts(connection, topics, cluster, producer, self.feed, node_name(settings.data_dir))
+        if Role.CORRELATE in self.roles:
+            await self._start_correlate(parts)
+        if Role.GUARD in self.roles:
+            await self._start_guard(parts)
+        if Role.TERMINATE in self.roles:
+            await self._start_terminate(parts)
+        token = await self._start_console(parts) if Role.CONSOLE in self.roles else None
+        if Role.INGEST in self.roles:
+            self._start_ingest(parts)
+        url = await self._serve_http()
+        self.started = Started(url, connection.bootstrap_servers, token)
+
+    async def _kafka(self) -> Connection:
+        if self.settings.kafka.bootstrap_servers is not None:
+            return connection_of(self.settings, self.settings.kafka.bootstrap_servers)
+        kafka = EmbeddedKafka(self.settings.data_dir, on_progress=self._on_progress)
+        await self._stack.enter_async_context(kafka)
+        self._tasks.append(("embedded kafka", kafka.supervise))
+        return connection_of(self.settings, kafka.bootstrap_servers)
+
+    async def _start_worker(
+        self, parts: "_Parts", name: str, topics: Sequence[str], open_shard: Callable[[int], Shard]
+    ) -> tuple[FoldingWorker, GroupReader]:
+        folder = self.settings.data_dir / "views" / name
+        reader = GroupReader(
+            parts.connection, group=name, topics=topics, node=parts.node, held=lambda: held_views(folder)
+        )
+        worker = FoldingWorker(name=name, reader=reader, producer=parts.producer, topics=topics, open_shard=open_shard)
+        await reader.start()
+        self._stack.push_async_callback(reader.stop)
+        self._stack.push_async_callback(worker.drain)
+        self._tasks.append((name, worker.run))
+        self._checks.append(Check(name, lambda: worker.ready, "partitions are still being taken over or read"))
+        parts.feed.on_change(worker.wake)
+        return worker, reader
+
+    def _view(self, parts: "_Parts", name: str, partition: int, schema: str) -> View:
+        path = self.settings.data_dir / "views" / name / f"{partition}.sqlite"
+        return View(path, schema, cluster_id=parts.cluster.cluster_id)
+
+    async def _start_correlate(self, parts: "_Parts") -> None:
+        rules = Rules(rules_of(self.settings))
+        protected = protected_of(self.settings)
+
+        def open_shard(partition: int) -> CorrelateShard:
+            view = self._view(parts, "correlate", partition, CORRELATE_SCHEMA)
+            return CorrelateShard(view, topics=parts.topics, feed=parts.feed, rules=rules, protected=protected)
+
+        self._correlate, _ = await self._start_worker(parts, "correlate", [parts.topics.call_events.name], open_shard)
+
+    async def _start_guard(self, parts: "_Parts") -> None:
+        def open_shard(partition: int) -> GuardShard:
+            view = self._view(parts, "guard", partition, GUARD_SCHEMA)
+            return GuardShard(view, feed=parts.feed, admits=partition == 0)
+
+        await self._start_worker(parts, "guard", [parts.topics.scope_totals.name], open_shard)
+
+    async def _start_terminate(self, parts: "_Parts") -> None:
+        accounts = self.settings.accounts
+
+        def open_shard(partition: int) -> TerminateShard:
+            view = self._view(parts, "terminate", partition, TERMINATE_SCHEMA)
+            return TerminateShard(view, topics=parts.topics, book=parts.feed.book, accounts=accounts)
+
+        names = [parts.topics.terminations.name, parts.topics.termination_log.name]
+        worker, reader = await self._start_worker(parts, "terminate", names, open_shard)
+        self._terminate = role = TerminateRole(
+            worker=worker,
+            producer=parts.producer,
+            topics=parts.topics,
+            accounts=accounts,
+            providers=PROVIDERS,
+            generation=lambda: reader.generation,
+        )
+        worker.on_folded(role.wake)
+        self._tasks.append(("dispatch", role.run))
+
+    async def _start_console(self, parts: "_Parts") -> str | None:
+        settings = self.settings
+        tokens = [OperatorToken(o.name, o.role, o.token.get_secret_value()) for o in settings.operators]
+        made = None if tokens else generated_token()
+        self.ledger = LedgerView(
+            parts.connection, parts.topics, parts.cluster, settings.data_dir / "views" / "console.sqlite"
+        )
+        await self.ledger.start()
+        self._stack.push_async_callback(self.ledger.stop)
+        ledger = self.ledger
+        self._tasks.append(("console", ledger.run))
+        self._checks.append(Check("console", lambda: ledger.ready, "the termination log is still being read"))
+        state = ConsoleState(
+            accounts=settings.accounts,
+            providers=PROVIDERS,
+            operators=Operators(tokens or [made] if made else tokens),
+            feed=parts.feed,
+            ledger=ledger,
+            producer=parts.producer,
+            topics=parts.topics,
+            find_call=lambda account, call_id: self._find_call(parts.topics, account, call_id),
+            history=lambda call: self._history(parts, call),
+            account_status=self._account_status,
+            overview=self.overview,
+        )
+        self._routes += [*console_routes(state), *page_routes(state)]
+        return made.token if made else None
+
+    def _start_ingest(self, parts: "_Parts") -> None:
+        self._webhooks = webhooks = WebhookServer(
+            self.settings.accounts.values(),
+            PROVIDERS,
+            producer=parts.producer,
+            topics=parts.topics,
+            max_body_bytes=self.settings.http.max_body,
+        )
+        self._routes += webhooks.routes()
+
+    async def _serve_http(self) -> str:
+        settings = self.settings.http
+        application = web.Application(client_max_size=settings.max_body)
+        application.add_routes([*self._routes, *health_routes(Readiness(tuple(self._checks)))])
+        runner = web.AppRunner(
+            application,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            access_log=None,
+            auto_decompress=False,
+            max_line_size=8190,
+            max_field_size=8190,
+            shutdown_timeout=DRAIN_SECONDS,
+        )
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        port = await _listen(runner, settings.host, settings.port, PORTS_TO_TRY if self._next_free_port else 1)
+        if self._webhooks:
+            self._stack.push_async_callback(self._webhooks.drain, DRAIN_SECONDS)
+        host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104 -- only to be shown
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _find_call(self, topics: Topics, account: str, call_id: str) -> Call | None:
+        partition = topics.partition_of_call(account, call_id)
+        shard = self._correlate.shards.get(partition) if self._correlate else None
+        if not isinstance(shard, CorrelateShard):
+            raise CallElsewhereError(f"partition {partition} of call-events, which holds the call, is held by another worker")
+        return shard.calls.get(account, call_id)
+
+    async def _history(self, parts: "_Parts", call: Call) -> list[CallEvent]:
+        topic = parts.topics.call_events
+        partition = parts.topics.partition_of_call(call.account, call.call_id)
+        records = await fetch_records(parts.connection, topic.name, partition, call.history)
+        return [
+            decode_event(record.value, Position(topic.name, partition, record.offset), record.timestamp / 1_000)
+            for record in records
+        ]
+
+    def _account_status(self, account: str) -> dict[str, Any]:
+        """What this process knows of an account's traffic; null where another worker knows."""
+        health = self._terminate.health(account) if self._terminate else None
+        last_webhook_at = self._webhooks.last_webhook_at.get(account) if self._webhooks else None
+        return {
+            "breaker": health.health.breaker if health else None,
+            "held": health.health.held if health else None,
+            "backlog": health.backlog if health else None,
+            "requests": health.health.requests if health else None,
+            "last_webhook_at": last_webhook_at,
+            "last_success_at": health.health.last_success_at if health else None,
+        }
+
+    def overview(self) -> dict[str, Any]:
+        """The figures that the page and the terminal show."""
+        calls = [shard.calls.count() for shard in self._correlate_shards()]
+        return {
+            "now": time.time(),
+            "calls": sum(known for known, _ in calls),
+            "waiting": sum(waiting for _, waiting in calls),
+            "terminations": self.ledger.ledger.totals() if self.ledger else {},
+            "ready": all(check.passes().ok for check in self._checks),
+        }
+
+    def _correlate_shards(self) -> list[CorrelateShard]:
+        shards = self._correlate.shards.values() if self._correlate else ()
+        return [shard for shard in shards if isinstance(shard, CorrelateShard)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What every role is made from."""
+
+    connection: Connection
+    topics: Topics
+    cluster: Cluster
+    producer: Producer
+    feed: OrderFeed
+    node: str
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int, tries: int) -> int:
+    """Listen on ``port``, or on one of the following; gives the port taken."""
+    for candidate in range(port, port + tries):
+        site = web.TCPSite(runner, host, candidate)
+        try:
+            await site.start()
+        except OSError:
+            if candidate == port + tries - 1:
+                raise
+            continue
+        return int(runner.addresses[0][1])
+    raise OSError(f"no port from {port} on is free")
+
+
+def node_name(data_dir: Path) -> str:
+    """The stable name of this node, kept beside its views."""
+    path = data_dir / "node"
+    if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        path.write_text(uuid4().hex)
+    return path.read_text().strip()
+
+

@@ -1,0 +1,47 @@
+"""Pages of a list: newest first, continued by an opaque cursor that stays valid while the list grows."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import orjson
+from aiohttp import web
+
+from consumer.console.problems import ProblemError
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
+Key = tuple[float, str]
+
+
+def page_size(request: web.Request) -> int:
+    """Read ``limit``; 50 by default, at most 500."""
+    text = request.query.get("limit", str(DEFAULT_LIMIT))
+    if not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
+        raise ProblemError(422, "cannot be read", f"limit: a whole number from 1 to {MAX_LIMIT}", field="limit")
+    return int(text)
+
+
+def encode(key: Key) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
+
+
+def decode(text: str | None) -> Key | None:
+    """Read a cursor; None where the list begins."""
+    if not text:
+        return None
+    try:
+        at, name = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        return float(at), str(name)
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise ProblemError(422, "cannot be read", "cursor: not one that this list has given", field="cursor") from error
+
+
+def page(items: Sequence[T], key: Callable[[T], Key], cursor: str | None, limit: int) -> tuple[list[T], str | None]:
+    """Cut one page out of items that are sorted newest first."""
+    after = decode(cursor)
+    rest = [item for item in items if after is None or key(item) < after]
+    return rest[:limit], encode(key(rest[limit - 1])) if len(rest) > limit else None

@@ -1,0 +1,55 @@
+"""What the operator API is sent, read strictly: an unknown or missing field is named and nothing is guessed."""
+
+from typing import Any, TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from consumer.console.problems import ProblemError
+from consumer.model.orders import Mode, Reach
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class StopOrderRequest(Strict):
+    """An operator's stop order."""
+
+    account: str = Field(description="The account as the configuration names it.")
+    scope: dict[str, Any] = Field(
+        description="Exactly one of call_ids, campaign_id, agent_id, mobile_numbers, or campaign_id with mobile_numbers."
+    )
+    reason: str = Field(min_length=1, max_length=500, description="Why; kept with every call that is stopped.")
+    reach: Reach = Field(Reach.KNOWN, description="known: calls seen in events. everything: the provider's own stop too.")
+    hold: str | int | None = Field(None, description="24h, 30d, until-released, or 0 for once.")
+    mode: Mode = Field(Mode.ENFORCE, description="shadow records what would be stopped and sends nothing.")
+    allow_live: bool = Field(False, description="Needed where the provider's stop may cut live calls.")  # noqa: FBT003
+
+
+class ReasonRequest(Strict):
+    """Why an order is released, approved or rejected."""
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+async def parse(request: web.Request, model: type[M]) -> M:
+    """Read a JSON body.
+
+    Raises:
+        ProblemError: 400 not JSON; 422 a field is missing, unknown or cannot be meant.
+
+    """
+    try:
+        body = orjson.loads(await request.read())
+    except orjson.JSONDecodeError as error:
+        raise ProblemError(400, "not JSON", f"the body is not JSON: {error}") from error
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "body"
+        raise ProblemError(422, "cannot be read", f"{field}: {first['msg']}", field=field) from error

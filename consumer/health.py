@@ -1,0 +1,62 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``, the same for every role."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a check is passed, and what is wrong if not."""
+
+    name: str
+    ok: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must be true for the process to do its work."""
+
+    name: str
+    holds: Callable[[], bool]
+    otherwise: str
+
+    def passes(self) -> Verdict:
+        return Verdict(self.name, True) if self.holds() else Verdict(self.name, False, self.otherwise)
+
+
+class Readiness:
+    """All checks of a process."""
+
+    def __init__(self, checks: tuple[Check, ...]) -> None:
+        self._checks = checks
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """200 when every check is passed, else 503 with what is wrong."""
+        verdicts = [check.passes() for check in self._checks]
+        ready = all(verdict.ok for verdict in verdicts)
+        body = {
+            "ready": ready,
+            "checks": {verdict.name: "ok" if verdict.ok else verdict.reason for verdict in verdicts},
+        }
+        return web.Response(
+            status=200 if ready else 503, body=orjson.dumps(body), content_type="application/json"
+        )
+
+
+async def healthz(_: web.Request) -> web.Response:
+    """Answer: the process lives and its loop turns."""
+    return web.Response(body=b'{"alive":true}', content_type="application/json")
+
+
+async def metrics(_: web.Request) -> web.Response:
+    """Give all metrics in the Prometheus text form."""
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def health_routes(readiness: Readiness) -> list[web.RouteDef]:
+    return [web.get("/healthz", healthz), web.get("/readyz", readiness.readyz), web.get("/metrics", metrics)]

@@ -1,0 +1,98 @@
+"""From raw bytes to records: authenticate, parse, normalise. No I/O, and no user's code before the durable write."""
+
+import base64
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from consumer.ingest.authenticate import authenticate
+from consumer.kafka.producer import FORMAT, Headers, OutRecord
+from consumer.kafka.topics import Topics
+from consumer.model.accounts import Account
+from consumer.model.codec import encode_event
+from consumer.model.events import CallEvent
+from consumer.model.identity import body_event_id, call_key
+from consumer.model.provider import NotUnderstood, Provider
+
+MAX_EVENT_ID = 200
+MAX_REASON = 300
+TRACEPARENT_LENGTH = 55
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a webhook becomes: its records, and whether they are events or a rejection.
+
+    ``reason`` is None for events; ``not_json`` is a body that the sender is told about (400).
+    """
+
+    event_id: str
+    records: tuple[OutRecord, ...]
+    reason: str | None = None
+    not_json: bool = False
+
+
+class Intake:
+    """Turns the webhooks of one account into records."""
+
+    def __init__(self, account: Account, provider: Provider, topics: Topics) -> None:
+        self.account = account
+        self._provider = provider
+        self._topics = topics
+
+    def take(self, headers: Mapping[str, str], raw: bytes) -> Taken:
+        """Take one webhook.
+
+        Raises:
+            NotAuthentic: the sender did not prove who it is; nothing is kept.
+
+        """
+        authenticate(self.account.webhook.auth, headers, raw)
+        trace = trace_headers(headers.get("traceparent"))
+        event_id = headers.get("webhook-id", "")[:MAX_EVENT_ID] or body_event_id(self.account.name, raw)
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            return self._rejected(event_id, raw, f"not JSON: {error}", trace, not_json=True)
+        if not isinstance(body, dict):
+            return self._rejected(event_id, raw, "not a JSON object", trace)
+        try:
+            events = self._provider.read_webhook(self.account, body, event_id)
+            records = tuple(self._record(event, raw if len(events) == 1 else None, trace) for event in events)
+        except NotUnderstood as error:
+            return self._rejected(event_id, raw, str(error), trace)
+        except (orjson.JSONEncodeError, RecursionError, UnicodeEncodeError) as error:
+            return self._rejected(event_id, raw, f"cannot be written as a record: {error}", trace)
+        return Taken(events[0].event_id, records)
+
+    def _record(self, event: CallEvent, raw: bytes | None, trace: Headers) -> OutRecord:
+        key = call_key(event.account, event.call_id)
+        topic = self._topics.call_events
+        return OutRecord(topic.name, topic.partition_of(key), key, encode_event(event, raw), trace)
+
+    def _rejected(self, event_id: str, raw: bytes, reason: str, trace: Headers, *, not_json: bool = False) -> Taken:
+        record: dict[str, Any] = {
+            "source": "webhook",
+            "account": self.account.name,
+            "event_id": event_id,
+            "reason": reason[:MAX_REASON],
+        }
+        try:
+            record["body"] = raw.decode()
+        except UnicodeDecodeError:
+            record["body_base64"] = base64.b64encode(raw).decode()
+        topic = self._topics.rejected
+        key = self.account.name.encode()
+        value = orjson.dumps(record)
+        partition = topic.partition_of(event_id.encode())
+        return Taken(event_id, (OutRecord(topic.name, partition, key, value, trace),), reason, not_json)
+
+
+def trace_headers(traceparent: str | None) -> Headers:
+    """Carry the sender's W3C traceparent on, or begin a trace."""
+    if not traceparent or len(traceparent) != TRACEPARENT_LENGTH or not traceparent.isascii():
+        traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return (*FORMAT, ("traceparent", traceparent.encode()))

@@ -1,0 +1,12 @@
+"""What ingest counts."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+WEBHOOKS = Counter("callbreaker_webhooks", "Webhooks answered, by account and HTTP status.", ["account", "status"])
+REJECTED = Counter("callbreaker_webhooks_rejected", "Authentic webhooks kept in the topic rejected, by reason.", ["account", "reason"])
+SECONDS = Histogram(
+    "callbreaker_webhook_seconds",
+    "From the first byte read to the answer, the acknowledgement by Kafka included.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+IN_FLIGHT = Gauge("callbreaker_webhooks_in_flight", "Webhooks being taken in now.")

@@ -1,0 +1,128 @@
+"""The webhook endpoint. A 200 is given only after Kafka has acknowledged the event.
+
+Our own trouble is always 503 with Retry-After and never a 4xx, which many senders take as final.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Iterable, Mapping
+
+import orjson
+from aiohttp import web
+
+from consumer.ingest import metrics
+from consumer.ingest.authenticate import NotAuthentic
+from consumer.ingest.intake import Intake, Taken
+from consumer.kafka.errors import LogError, RecordTooLarge
+from consumer.kafka.producer import Producer
+from consumer.kafka.topics import Topics
+from consumer.model.accounts import Account
+from consumer.model.provider import Provider
+
+logger = logging.getLogger(__name__)
+
+BODY_SECONDS = 10.0
+ACK_SECONDS = 4.0
+MAX_IN_FLIGHT = 2_000
+
+
+class WebhookServer:
+    """Receives webhooks for all accounts of this process."""
+
+    def __init__(
+        self,
+        accounts: Iterable[Account],
+        providers: Mapping[str, Provider],
+        *,
+        producer: Producer,
+        topics: Topics,
+        max_body_bytes: int,
+    ) -> None:
+        self._intakes = {account.name: Intake(account, providers[account.provider], topics) for account in accounts}
+        self._producer = producer
+        self._max_body = max_body_bytes
+        self._in_flight = 0
+        self._draining = False
+        self.last_webhook_at: dict[str, float] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        """Give the routes; Ringg can be told to use PUT and PATCH."""
+        return [web.route(method, "/webhooks/{account}", self.receive) for method in ("POST", "PUT", "PATCH")]
+
+    async def drain(self, deadline_seconds: float) -> None:
+        """Take nothing new, and wait for what is being taken."""
+        self._draining = True
+        give_up_at = time.monotonic() + deadline_seconds
+        while self._in_flight and time.monotonic() < give_up_at:
+            await asyncio.sleep(0.02)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Take one webhook in and answer as interface.md says."""
+        started = time.perf_counter()
+        intake = self._intakes.get(request.match_info["account"])
+        if intake is None:
+            metrics.WEBHOOKS.labels("", 404).inc()
+            return _problem(404, "no such account", "the last part of the path is an account of the configuration")
+        self._in_flight += 1
+        metrics.IN_FLIGHT.set(self._in_flight)
+        try:
+            response = await self._receive(intake, request)
+        finally:
+            self._in_flight -= 1
+            metrics.IN_FLIGHT.set(self._in_flight)
+        metrics.WEBHOOKS.labels(intake.account.name, response.status).inc()
+        metrics.SECONDS.observe(time.perf_counter() - started)
+        return response
+
+    async def _receive(self, intake: Intake, request: web.Request) -> web.Response:
+        if self._draining or self._in_flight > MAX_IN_FLIGHT:
+            return _unavailable("too much is in flight" if not self._draining else "shutting down")
+        if (request.content_length or 0) > self._max_body:
+            return _problem(413, "body too large", f"a webhook holds at most {self._max_body} bytes")
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                raw = await request.read()
+        except TimeoutError:
+            return _problem(408, "body not complete", f"the body did not arrive within {BODY_SECONDS:.0f} s")
+        except web.HTTPRequestEntityTooLarge:
+            return _problem(413, "body too large", f"a webhook holds at most {self._max_body} bytes")
+        try:
+            taken = intake.take(request.headers, raw)
+        except NotAuthentic as error:
+            logger.warning("a webhook for %s from %s is refused: %s", intake.account.name, request.remote, error)
+            return _problem(401, "not authentic", str(error))
+        return await self._write(intake, taken)
+
+    async def _write(self, intake: Intake, taken: Taken) -> web.Response:
+        account = intake.account.name
+        try:
+            async with asyncio.timeout(ACK_SECONDS):
+                for record in taken.records:
+                    await self._producer.publish(record)
+        except RecordTooLarge as error:
+            logger.error("a webhook of %s cannot be kept: %s", account, error)
+            return _problem(413, "body too large", "Kafka does not take a record of this size")
+        except (LogError, TimeoutError) as error:
+            reason = str(error) or f"Kafka did not acknowledge within {ACK_SECONDS:.0f} s"
+            logger.warning("a webhook of %s is sent back: %s", account, reason)
+            return _unavailable("the event could not be made durable in time")
+        self.last_webhook_at[account] = time.time()
+        if taken.reason is not None:
+            metrics.REJECTED.labels(account, "not_json" if taken.not_json else "not_understood").inc()
+            logger.warning("a webhook of %s is kept in rejected: %s", account, taken.reason)
+            if taken.not_json:
+                return _problem(400, "not JSON", "the body is not JSON; it is kept in rejected", event_id=taken.event_id)
+        return web.Response(body=orjson.dumps({"event_id": taken.event_id}), content_type="application/json")
+
+
+def _problem(status: int, title: str, detail: str, **more: str) -> web.Response:
+    body = orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **more})
+    return web.Response(status=status, body=body, content_type="application/problem+json")
+
+
+def _unavailable(reason: str) -> web.Response:
+    response = _problem(503, "try again", reason)
+    response.headers["Retry-After"] = str(random.randint(1, 5))  # noqa: S311 -- jitter, not a secret
+    return response

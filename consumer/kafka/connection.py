@@ -1,0 +1,46 @@
+"""How to reach a cluster, as one value that producer, consumers and admin client are made from."""
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where Kafka is and how to prove who we are.
+
+    ``protocol`` is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; ``mechanism`` PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+    """
+
+    bootstrap_servers: str
+    topic_prefix: str = ""
+    replication_factor: int = 1
+    protocol: str = "PLAINTEXT"
+    mechanism: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    def client_options(self, client_id: str) -> dict[str, Any]:
+        """Give the keyword arguments that every aiokafka client takes."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap_servers,
+            "client_id": client_id,
+            "security_protocol": self.protocol,
+        }
+        if self.protocol in {"SSL", "SASL_SSL"}:
+            options["ssl_context"] = self._ssl_context()
+        if self.mechanism and self.protocol.startswith("SASL"):
+            options["sasl_mechanism"] = self.mechanism
+            options["sasl_plain_username"] = self.username
+            options["sasl_plain_password"] = self.password
+        return options
+
+    def _ssl_context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+        if self.cert_file:
+            context.load_cert_chain(self.cert_file, self.key_file)
+        return context

@@ -1,0 +1,39 @@
+"""What can go wrong between us and Kafka.
+
+    LogError
+    ├── LogUnavailable      no broker answers in time; the data is still ours, try again       (retriable)
+    ├── Backpressure        more is waiting to be written than may wait                        (retriable)
+    ├── RecordTooLarge      the broker will never take this record
+    ├── TopicMismatch       a topic is there, but not with the partitions we compute with
+    └── Stalled             a background task of the client died or stands still; start again
+"""
+
+
+class LogError(Exception):
+    """Root of everything this package raises about Kafka."""
+
+    retriable = False
+
+
+class LogUnavailable(LogError):
+    """Kafka does not answer in time."""
+
+    retriable = True
+
+
+class Backpressure(LogError):
+    """Too much waits to be written."""
+
+    retriable = True
+
+
+class RecordTooLarge(LogError):
+    """A record above the broker's limit."""
+
+
+class TopicMismatch(LogError):
+    """A topic with other partitions than configured: keys would be looked for in the wrong place."""
+
+
+class Stalled(LogError):
+    """The Kafka client stopped working without saying so."""

@@ -1,0 +1,253 @@
+"""Records of the topics as JSON: how each word of the model is written and read.
+
+The header ``v`` of a record names the format; a reader refuses a version it does not know instead of guessing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import orjson
+
+from consumer.model.events import CallEvent, Position
+from consumer.model.orders import Author, Fact, FactKind, Mode, Reach, StopOrder
+from consumer.model.scopes import Scope, ScopeError
+from consumer.model.status import EventType, Status
+from consumer.model.terminations import AnswerClass, Attempt, Decision, Ended, Record, Result, State, Termination
+
+VERSION = b"1"
+T = TypeVar("T")
+
+
+class CodecError(ValueError):
+    """A record that is not one of ours, or of a version this program does not know."""
+
+
+def loads(value: bytes | None) -> dict[str, Any]:
+    """Parse a record's value into an object.
+
+    Raises:
+        CodecError: not JSON, or not an object.
+
+    """
+    try:
+        parsed = orjson.loads(value or b"")
+    except orjson.JSONDecodeError as error:
+        raise CodecError(f"the record is not JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise CodecError("the record is not a JSON object")
+    return parsed
+
+
+def encode_event(event: CallEvent, raw: bytes | None = None) -> bytes:
+    """Write a call event; ``raw`` is the body's own JSON text, kept as it came."""
+    record: dict[str, Any] = {
+        "account": event.account,
+        "provider": event.provider,
+        "call_id": event.call_id,
+        "event_id": event.event_id,
+        "type": event.type,
+        "source": event.source,
+    }
+    for name in _OPTIONAL_EVENT_FIELDS:
+        value = getattr(event, name)
+        if value not in (None, {}, False):
+            record[name] = value
+    record["raw"] = orjson.Fragment(raw) if raw is not None else event.raw
+    return orjson.dumps(record)
+
+
+_OPTIONAL_EVENT_FIELDS = (
+    "status",
+    "attempt",
+    "campaign_id",
+    "agent_id",
+    "number",
+    "from_number",
+    "at",
+    "duration_seconds",
+    "cost",
+    "connected",
+    "analysis",
+    "args",
+)
+
+
+def decode_event(value: bytes | None, position: Position, logged_at: float) -> CallEvent:
+    """Read a call event back; ``logged_at`` is the broker's timestamp in seconds.
+
+    Raises:
+        CodecError: the record is not a call event.
+
+    """
+    record = loads(value)
+    try:
+        status = record.get("status")
+        return CallEvent(
+            account=record["account"],
+            provider=record["provider"],
+            call_id=record["call_id"],
+            event_id=record["event_id"],
+            type=EventType(record["type"]),
+            status=Status(status) if status else None,
+            attempt=record.get("attempt"),
+            campaign_id=record.get("campaign_id"),
+            agent_id=record.get("agent_id"),
+            number=record.get("number"),
+            from_number=record.get("from_number"),
+            at=record.get("at"),
+            duration_seconds=record.get("duration_seconds"),
+            cost=record.get("cost"),
+            connected=record.get("connected", False),
+            analysis=record.get("analysis", {}),
+            args=record.get("args", {}),
+            raw=record.get("raw", {}),
+            source=record.get("source", "webhook"),
+            logged_at=logged_at,
+            position=position,
+        )
+    except (KeyError, ValueError) as error:
+        raise CodecError(f"the record is not a call event: {error!r}") from error
+
+
+def encode_order(order: StopOrder) -> bytes:
+    """Write a stop order as the ``stop-orders`` topic holds it."""
+    record = _plain(order)
+    record["kind"] = "order"
+    record["scope"] = order.scope.as_dict()
+    return orjson.dumps(record)
+
+
+def encode_fact(fact: Fact) -> bytes:
+    """Write something that happened to an order."""
+    return orjson.dumps({**_plain(fact), "fact": fact.kind, "kind": "fact"})
+
+
+def decode_order_record(value: bytes | None, logged_at: float) -> StopOrder | Fact:
+    """Read a record of ``stop-orders``.
+
+    Raises:
+        CodecError: neither an order nor a fact.
+
+    """
+    record = loads(value)
+    try:
+        if record["kind"] == "fact":
+            return Fact(
+                order_id=record["order_id"],
+                kind=FactKind(record["fact"]),
+                by=Author(**record["by"]),
+                reason=record["reason"],
+                at=logged_at,
+                details=record.get("details"),
+            )
+        return StopOrder(
+            order_id=record["order_id"],
+            account=record["account"],
+            scope=Scope.parse(record["scope"]),
+            reason=record["reason"],
+            by=Author(**record["by"]),
+            reach=Reach(record["reach"]),
+            hold=record["hold"],
+            mode=Mode(record["mode"]),
+            lane=record["lane"],
+            canary_share=record.get("canary_share", 1.0),
+            canary_campaigns=tuple(record.get("canary_campaigns", ())),
+            allow_live=record.get("allow_live", False),
+            evidence=_positions(record.get("evidence", ())),
+            explanation=record.get("explanation"),
+            at=logged_at,
+        )
+    except (KeyError, TypeError, ValueError, ScopeError) as error:
+        raise CodecError(f"the record is not a stop order: {error!r}") from error
+
+
+def encode_termination_record(record: Record) -> bytes:
+    """Write a decision, an end, an attempt or an outcome."""
+    return orjson.dumps({"kind": _KINDS[type(record)], **_plain(record)})
+
+
+def decode_termination_record(value: bytes | None) -> Record:
+    """Read a record of ``terminations`` or ``termination-log``.
+
+    Raises:
+        CodecError: none of the four kinds.
+
+    """
+    return termination_record_from(loads(value))
+
+
+def termination_record_from(raw: Mapping[str, Any]) -> Record:
+    """Build the record from its parsed JSON object; ``decode_termination_record`` for one parsed already."""
+    try:
+        kind = raw["kind"]
+        if kind == "stop":
+            return _build(
+                Decision,
+                raw,
+                orders=tuple(raw["orders"]),
+                mode=Mode(raw["mode"]),
+                status=Status(raw["status"]),
+                evidence=_positions(raw.get("evidence", ())),
+            )
+        if kind == "ended":
+            evidence = raw.get("evidence")
+            return _build(Ended, raw, status=Status(raw["status"]), evidence=Position(**evidence) if evidence else None)
+        if kind == "attempt":
+            return _build(Attempt, raw, orders=tuple(raw.get("orders", ())))
+        if kind == "outcome":
+            answer, outcome = raw.get("answer"), raw.get("outcome")
+            return _build(
+                Result,
+                raw,
+                answer=AnswerClass(answer) if answer else None,
+                outcome=State(outcome) if outcome else None,
+                orders=tuple(raw.get("orders", ())),
+            )
+        raise CodecError(f"unknown kind {kind!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise CodecError(f"the record is not about a termination: {error!r}") from error
+
+
+def encode_termination(termination: Termination) -> bytes:
+    """Write a termination with all its facts, as views keep it."""
+    return orjson.dumps(termination)
+
+
+def decode_termination(value: bytes) -> Termination:
+    """Read what ``encode_termination`` wrote."""
+    raw = loads(value)
+    ended, final, status = raw["ended"], raw["final"], raw["decided_status"]
+    given = {
+        "orders": tuple(raw["orders"]),
+        "mode": Mode(raw["mode"]),
+        "decided_status": Status(status) if status else None,
+        "evidence": _positions(raw["evidence"]),
+        "attempts": tuple(termination_record_from({"kind": "attempt", **attempt}) for attempt in raw["attempts"]),
+        "results": tuple(termination_record_from({"kind": "outcome", **result}) for result in raw["results"]),
+        "ended": termination_record_from({"kind": "ended", **ended}) if ended else None,
+        "final": termination_record_from({"kind": "outcome", **final}) if final else None,
+    }
+    return _build(Termination, raw, **given)
+
+
+_KINDS = {Decision: "stop", Ended: "ended", Attempt: "attempt", Result: "outcome"}
+_NAMES = {cls: tuple(f.name for f in fields(cls)) for cls in (StopOrder, Fact, Decision, Ended, Attempt, Result, Termination)}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """Turn a record into a dict without its empty fields; a ``hold`` of None has a meaning and stays."""
+    return {
+        name: content
+        for name in _NAMES[type(value)]
+        if (content := getattr(value, name)) not in (None, (), "") or name in {"hold", "reason", "detail"}
+    }
+
+
+def _build(cls: type[T], raw: Mapping[str, Any], **given: Any) -> T:
+    names = _NAMES[cls]  # type: ignore[index]  # a narrower key than the table's
+    return cls(**{name: raw[name] for name in names if name in raw and name not in given}, **given)
+
+
+def _positions(values: Sequence[Mapping[str, Any]]) -> tuple[Position, ...]:
+    return tuple(Position(v["topic"], v["partition"], v["offset"]) for v in values)

@@ -1,0 +1,51 @@
+"""Call events: webhooks in one shape, whoever sent them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from consumer.model.status import EventType, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record stands in Kafka: the evidence of a decision."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}@{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """One webhook (or history row), normalised.
+
+    ``status`` is what the event says of the call, None where it says nothing (a recording, an analysis).
+    ``attempt`` counts from 0 and is None where the provider leaves it out. ``at`` is the provider's time and
+    ``logged_at`` the broker's, both in seconds since the epoch; ``raw`` is the whole body.
+    """
+
+    account: str
+    provider: str
+    call_id: str
+    event_id: str
+    type: EventType
+    status: Status | None = None
+    attempt: int | None = None
+    campaign_id: str | None = None
+    agent_id: str | None = None
+    number: str | None = None
+    from_number: str | None = None
+    at: float | None = None
+    duration_seconds: float | None = None
+    cost: float | None = None
+    connected: bool = False
+    analysis: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    source: str = "webhook"
+    logged_at: float = 0.0
+    position: Position | None = None

@@ -1,0 +1,46 @@
+"""Identifiers that come out the same wherever and however often they are computed.
+
+Every part is length-prefixed before hashing, so that ("ab", "c") and ("a", "bc") never meet.
+"""
+
+import zlib
+from collections.abc import Iterable
+from hashlib import blake2b
+
+
+def digest(parts: Iterable[str], size_bytes: int = 16) -> str:
+    """Hash ``parts`` into ``2 * size_bytes`` hexadecimal characters."""
+    h = blake2b(digest_size=size_bytes)
+    for part in parts:
+        data = part.encode()
+        h.update(len(data).to_bytes(4, "big"))
+        h.update(data)
+    return h.hexdigest()
+
+
+def termination_id(account: str, call_id: str, episode: int) -> str:
+    """Name the decision to stop one call in one episode; the same for every rule that comes to it."""
+    return digest(("termination", account, call_id, str(episode)))
+
+
+def body_event_id(account: str, raw: bytes) -> str:
+    """Name a webhook that carries no id of its own: identical bytes are one event, and nothing else is."""
+    h = blake2b(raw, digest_size=16, key=account.encode()[:64])
+    return f"body-{h.hexdigest()}"
+
+
+def call_key(account: str, call_id: str) -> bytes:
+    """Give the record key of a call's events. Account names cannot hold the separator."""
+    return f"{account}/{call_id}".encode()
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Map a key to its partition with CRC-32 (IEEE), which is fixed for ever by golden vectors in the tests."""
+    return zlib.crc32(key) % partitions
+
+
+def mask_number(number: str | None) -> str:
+    """Show a phone number by its last four digits only."""
+    if not number:
+        return "–"
+    return f"•••{number[-4:]}" if len(number) > 4 else "•••"

@@ -1,0 +1,283 @@
+"""Terminations: one decision to stop one call in one episode, and everything that became of it.
+
+Two topics tell of it. ``terminations`` carries what the correlator says: *stop* (these orders want this call stopped)
+and *ended* (the call left the episode by itself or because it was stopped). ``termination-log`` carries what the
+dispatcher did: *attempt* before each request, *outcome* after it and at the end. The two are read side by side, in no
+fixed order, so a termination keeps facts and its state is derived from them; folding is commutative and idempotent.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from consumer.model.events import Position
+from consumer.model.orders import Mode
+from consumer.model.status import Status
+
+
+T = TypeVar("T")
+
+
+class State(StrEnum):
+    """Where a termination stands. From ``confirmed`` on it is over, though a late webhook may still correct it."""
+
+    WAITING = "waiting"
+    REQUESTED = "requested"
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    CONFIRMED = "confirmed"
+    MISSED = "missed"
+    NOT_FOUND = "not_found"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    UNCONFIRMED = "unconfirmed"
+    WITHDRAWN = "withdrawn"
+    SHADOW = "shadow"
+
+    @property
+    def over(self) -> bool:
+        return self not in {State.WAITING, State.REQUESTED, State.UNKNOWN, State.ACCEPTED}
+
+
+class AnswerClass(StrEnum):
+    """What a provider's answer, or its absence, means. ``sent`` tells whether the request may have had an effect."""
+
+    ACCEPTED = "accepted"
+    NONE_TERMINABLE = "none_terminable"
+    UNKNOWN = "unknown"
+    NOT_SENT = "not_sent"
+    THROTTLED = "throttled"
+    CREDENTIALS = "credentials"
+    PERMISSION = "permission"
+    POISON = "poison"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    CONFIGURATION = "configuration"
+
+    @property
+    def may_have_acted(self) -> bool:
+        """Whether the request counts as a send; a refusal that changed nothing does not."""
+        return self in {AnswerClass.ACCEPTED, AnswerClass.UNKNOWN, AnswerClass.NONE_TERMINABLE, AnswerClass.CONFLICT}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """*Stop*: these orders want this call stopped, as far as the correlator knows at ``decided_at`` (broker's time).
+
+    ``bulk`` says that it comes from looking through many calls, so that others follow at once and a full batch is near.
+    """
+
+    termination_id: str
+    account: str
+    call_id: str
+    episode: int
+    orders: tuple[str, ...]
+    mode: Mode
+    lane: int
+    decided_at: float
+    status: Status
+    attempt: int = 0
+    campaign_id: str | None = None
+    agent_id: str | None = None
+    number: str | None = None
+    evidence: tuple[Position, ...] = ()
+    bulk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """*Ended*: the call left its episode; ``status`` says how, ``at`` when (provider's time, else the broker's)."""
+
+    termination_id: str
+    account: str
+    call_id: str
+    episode: int
+    status: Status
+    at: float
+    evidence: Position | None = None
+    source: str = "webhook"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """*Attempt*: the request ``request_id`` naming this call is about to be made; the ``n``-th for it, from 1."""
+
+    termination_id: str
+    account: str
+    call_id: str
+    episode: int
+    request_id: str
+    n: int
+    at: float
+    orders: tuple[str, ...] = ()
+    size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """*Outcome*: what came of a request (``request_id`` set), or how the termination ended (``outcome`` set)."""
+
+    termination_id: str
+    account: str
+    call_id: str
+    episode: int
+    at: float
+    request_id: str | None = None
+    n: int = 0
+    answer: AnswerClass | None = None
+    outcome: State | None = None
+    http_status: int | None = None
+    detail: str = ""
+    retry_at: float = 0.0
+    orders: tuple[str, ...] = ()
+    confirmed_by: str | None = None
+    late_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """All facts about one termination. Times are seconds since the epoch."""
+
+    termination_id: str
+    account: str
+    call_id: str
+    episode: int
+    orders: tuple[str, ...] = ()
+    mode: Mode = Mode.SHADOW
+    lane: int = 9
+    decided_at: float = 0.0
+    decided_status: Status | None = None
+    attempt: int = 0
+    campaign_id: str | None = None
+    agent_id: str | None = None
+    number: str | None = None
+    evidence: tuple[Position, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    results: tuple[Result, ...] = ()
+    ended: Ended | None = None
+    final: Result | None = None
+
+    @property
+    def sends(self) -> int:
+        """Requests that may have had an effect; unanswered ones count until an answer says otherwise."""
+        harmless = {r.request_id for r in self.results if r.answer and not r.answer.may_have_acted}
+        return sum(1 for attempt in self.attempts if attempt.request_id not in harmless)
+
+    @property
+    def last_answer(self) -> Result | None:
+        """The answer to the latest attempt; None while it is unanswered or there was none."""
+        if not self.attempts:
+            return None
+        latest = self.attempts[-1].request_id
+        return next((result for result in self.results if result.request_id == latest), None)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the provider ever answered that it did as told."""
+        return any(result.answer is AnswerClass.ACCEPTED for result in self.results)
+
+    @property
+    def state(self) -> State:
+        """Derive where it stands from the facts alone."""
+        if self.ended:
+            if self.ended.status is Status.CANCELLED and self.sends:
+                return State.CONFIRMED
+            return State.SHADOW if self._never_meant else State.MISSED
+        if self.final and self.final.outcome and not self._reopened:
+            return self.final.outcome
+        if self._never_meant:
+            return State.SHADOW
+        if not self.attempts:
+            return State.WAITING
+        answer = self.last_answer
+        if answer is None:
+            return State.REQUESTED
+        if answer.answer in {AnswerClass.ACCEPTED, AnswerClass.NONE_TERMINABLE}:
+            return State.ACCEPTED if answer.answer is AnswerClass.ACCEPTED else State.UNKNOWN
+        if answer.answer and answer.answer.may_have_acted:
+            return State.UNKNOWN
+        return State.WAITING
+
+    @property
+    def _never_meant(self) -> bool:
+        return self.mode is Mode.SHADOW and not self.attempts
+
+    @property
+    def _reopened(self) -> bool:
+        """Whether another order came to want this call after it had been given up for want of an order."""
+        final = self.final
+        given_up = final is not None and final.outcome in {State.WITHDRAWN, State.EXPIRED}
+        return given_up and final is not None and not set(self.orders) <= set(final.orders)
+
+    @property
+    def missed_by_seconds(self) -> float | None:
+        """How long before the first request the call had left the queue; None where it was not missed or never asked."""
+        if self.state is not State.MISSED or not self.ended or not self.attempts:
+            return None
+        return max(0.0, self.attempts[0].at - self.ended.at)
+
+
+Record = Decision | Ended | Attempt | Result
+
+
+def fold_termination(known: Termination | None, record: Record) -> Termination:
+    """Fold one record into a termination; records may come in any order and more than once."""
+    t = known or Termination(record.termination_id, record.account, record.call_id, record.episode)
+    match record:
+        case Decision():
+            return _fold_decision(t, record)
+        case Ended():
+            return t if t.ended else replace(t, ended=record)
+        case Attempt():
+            if any(attempt.request_id == record.request_id for attempt in t.attempts):
+                return t
+            attempts = sorted((*t.attempts, record), key=lambda attempt: (attempt.n, attempt.at, attempt.request_id))
+            return replace(t, attempts=tuple(attempts), orders=_union(t.orders, record.orders))
+        case Result():
+            return _fold_result(t, record)
+
+
+def _fold_decision(t: Termination, decision: Decision) -> Termination:
+    first = decision.decided_at if not t.decided_at else min(t.decided_at, decision.decided_at)
+    return replace(
+        t,
+        orders=_union(t.orders, decision.orders),
+        mode=max(t.mode, decision.mode, key=MODES.index),
+        lane=min(t.lane, decision.lane),
+        decided_at=first,
+        decided_status=t.decided_status or decision.status,
+        attempt=max(t.attempt, decision.attempt),
+        campaign_id=t.campaign_id or decision.campaign_id,
+        agent_id=t.agent_id or decision.agent_id,
+        number=t.number or decision.number,
+        evidence=_union(t.evidence, decision.evidence),
+    )
+
+
+MODES = (Mode.SHADOW, Mode.CANARY, Mode.ENFORCE)
+
+
+def _fold_result(t: Termination, result: Result) -> Termination:
+    if result.request_id is None:
+        return t if t.final and t.final.at >= result.at else replace(t, final=result)
+    if any(known.request_id == result.request_id for known in t.results):
+        return t
+    return replace(t, results=(*t.results, result))
+
+
+def _union(left: tuple[T, ...], right: tuple[T, ...]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys((*left, *right)))
+
+
+COUNTS = ("matched", "requested", "accepted", "confirmed", "missed", "not_found", "expired", "failed", "unconfirmed", "withdrawn", "shadow")
+
+
+def contribution(t: Termination | None) -> Mapping[str, int]:
+    """What one termination adds to the counts of each of its orders."""
+    if t is None:
+        return {}
+    counts: dict[str, Any] = {"matched": 1, "requested": int(bool(t.attempts)), "accepted": int(t.accepted)}
+    if t.state.over:
+        counts[t.state.value] = 1
+    return counts

@@ -1,0 +1,132 @@
+"""When one account may send, and how much at once: rate, concurrency, breaker and holds in one place. Pure.
+
+The owner asks ``next_at``, takes the token with ``try_start``, *then* chooses the calls, and reports what came back.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from consumer.model.accounts import Account
+from consumer.model.provider import Answer
+from consumer.model.terminations import AnswerClass
+from consumer.terminate.rate import RateLimit
+
+MAX_CONCURRENT = 16
+FIRST_CONCURRENT = 4
+BREAKER_FAILURES = 5
+BREAKER_SECONDS = (30.0, 60.0, 120.0, 300.0)
+PROBE_SECONDS = 60.0
+THROTTLE_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
+HOLDING = {AnswerClass.CREDENTIALS, AnswerClass.PERMISSION, AnswerClass.CONFIGURATION}
+FAILING = {AnswerClass.UNKNOWN, AnswerClass.NOT_SENT}
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How an account's sending goes, for the page and the metrics. Times are seconds since the epoch."""
+
+    breaker: str
+    held: str | None
+    last_success_at: float | None
+    requests: int
+    in_flight: int
+    concurrency: int
+
+
+class Dispatcher:
+    """The sending side of one account. ``now`` is in seconds since the epoch throughout."""
+
+    def __init__(self, account: Account, *, now: float) -> None:
+        self._rate = RateLimit(account.rate_limit.requests_per_second, account.rate_limit.burst, now=now)
+        self._batch_size = account.batch.size
+        self._concurrency = FIRST_CONCURRENT
+        self._failures = 0
+        self._trips = 0
+        self._throttles = 0
+        self._closed_until = 0.0
+        self._half_open = False
+        self._held: str | None = None
+        self._last_success_at: float | None = None
+        self._requests = 0
+        self._active: set[str] = set()
+        self._unfolded: dict[str, tuple[str, ...]] = {}
+        self.pinned: deque[tuple[str, ...]] = deque()
+
+    @property
+    def busy_ids(self) -> set[str]:
+        """Terminations that are in a request whose outcome the ledger does not know yet, or set aside for one."""
+        ids = {one for batch in self._unfolded.values() for one in batch}
+        return ids.union(*self.pinned) if self.pinned else ids
+
+    @property
+    def batch_size(self) -> int:
+        """How many calls the next request may name: one while it is only a probe."""
+        return 1 if self._half_open or self._held else self._batch_size
+
+    def next_at(self, now: float) -> float:
+        """The earliest time the next request may leave; infinity while too many are in flight."""
+        limit = 1 if self._half_open or self._held else self._concurrency
+        if len(self._active) >= limit:
+            return float("inf")
+        return max(self._rate.next_at(now), self._closed_until)
+
+    def try_start(self, now: float) -> bool:
+        """Take the token for one request."""
+        return self.next_at(now) <= now and self._rate.try_take(now)
+
+    def started(self, request_id: str, termination_ids: tuple[str, ...]) -> None:
+        self._active.add(request_id)
+        self._unfolded[request_id] = termination_ids
+        self._requests += 1
+
+    def folded(self, request_id: str) -> None:
+        """Let go of a request's calls once its outcome is in the ledger."""
+        self._unfolded.pop(request_id, None)
+
+    def answered(self, request_id: str, answer: Answer, now: float) -> float:
+        """Learn from an answer; gives the time before which its calls are not to be sent again."""
+        self._active.discard(request_id)
+        if answer.answer is AnswerClass.THROTTLED:
+            wait = answer.retry_after_seconds or THROTTLE_SECONDS[min(self._throttles, len(THROTTLE_SECONDS) - 1)]
+            self._throttles += 1
+            self._concurrency = max(1, self._concurrency // 2)
+            self._rate.block_until(now + wait)
+            return now + wait
+        self._throttles = 0
+        if answer.answer in HOLDING:
+            self._held = f"{answer.answer}: {answer.detail}" if answer.detail else str(answer.answer)
+            self._closed_until = now + PROBE_SECONDS
+            return now
+        self._held = None
+        if answer.answer in FAILING:
+            return self._failed(answer, now)
+        self._failures = self._trips = 0
+        self._half_open = False
+        self._closed_until = 0.0
+        self._concurrency = min(MAX_CONCURRENT, self._concurrency + 1)
+        self._last_success_at = now
+        return now
+
+    def health(self, now: float) -> Health:
+        breaker = "closed"
+        if self._half_open:
+            breaker = "open" if now < self._closed_until else "half_open"
+        return Health(breaker, self._held, self._last_success_at, self._requests, len(self._active), self._concurrency)
+
+    def _failed(self, answer: Answer, now: float) -> float:
+        self._failures += 1
+        self._concurrency = max(1, self._concurrency // 2)
+        if answer.retry_after_seconds:
+            self._rate.block_until(now + answer.retry_after_seconds)
+        if self._half_open or self._failures >= BREAKER_FAILURES:
+            self._half_open = True
+            self._closed_until = now + BREAKER_SECONDS[min(self._trips, len(BREAKER_SECONDS) - 1)]
+            self._trips += 1
+        return now + (answer.retry_after_seconds or RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
+
+
+def bisected(ids: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Halve a batch in which at least one id is bad."""
+    middle = len(ids) // 2
+    return ids[:middle], ids[middle:]

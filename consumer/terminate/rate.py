@@ -1,0 +1,46 @@
+"""The rate limit of one account: a token bucket under a sliding window.
+
+The bucket alone would let ``burst`` requests through right after a second in which ``requests_per_second`` went out. The
+window forbids that: in no second, wherever it begins, leave more than the greater of the two. A new owner of the account
+does not know what the old one has just sent, so it starts as if everything had been.
+"""
+
+import math
+from collections import deque
+
+WINDOW_SECONDS = 1.0
+SLACK_SECONDS = 0.015
+"""Added to the window: two requests may travel at different speeds and meet closer together at the provider."""
+
+
+class RateLimit:
+    """Grants requests. Times are seconds on any monotonic clock."""
+
+    def __init__(self, requests_per_second: float, burst: int, *, now: float) -> None:
+        self._rate = requests_per_second
+        self._burst = burst
+        self._tokens = 0.0
+        self._at = now
+        self._window = max(burst, math.floor(requests_per_second), 1)
+        self._sent: deque[float] = deque(maxlen=self._window)
+        self._blocked_until = now + min(WINDOW_SECONDS, 1 / requests_per_second)
+
+    def try_take(self, now: float) -> bool:
+        """Take a token if there is one."""
+        if self.next_at(now) > now:
+            return False
+        self._tokens -= 1.0
+        self._sent.append(now)
+        return True
+
+    def next_at(self, now: float) -> float:
+        """The earliest time at which a request may leave; ``now`` or before for at once."""
+        self._tokens = min(float(self._burst), self._tokens + max(0.0, now - self._at) * self._rate)
+        self._at = max(self._at, now)
+        bucket = now if self._tokens >= 1.0 - 1e-9 else now + (1.0 - self._tokens) / self._rate
+        window = self._sent[0] + WINDOW_SECONDS + SLACK_SECONDS if len(self._sent) == self._window else 0.0
+        return max(bucket, window, self._blocked_until)
+
+    def block_until(self, moment: float) -> None:
+        """Let nothing through before ``moment``: the provider has asked for it."""
+        self._blocked_until = max(self._blocked_until, moment)

@@ -1,0 +1,55 @@
+"""One request to a provider: out with a bound on every step, and whatever comes back as an ``Answer``.
+
+A failure before the first byte left means nothing was sent; any later one means the effect is unknown. Redirects are
+never followed: they would carry the key to another host.
+"""
+
+import asyncio
+import logging
+import time
+
+import aiohttp
+
+from consumer.model.provider import Answer, HttpRequest, HttpResponse, Provider
+from consumer.model.terminations import AnswerClass
+
+logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 3.0
+TOTAL_SECONDS = 15.0
+MAX_ANSWER_BYTES = 128 * 1024
+
+
+class Sender:
+    """A connection pool of one account."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=32, ttl_dns_cache=60),
+            timeout=aiohttp.ClientTimeout(total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS),
+            trust_env=False,
+            auto_decompress=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def send(self, provider: Provider, request: HttpRequest) -> tuple[Answer, int | None]:
+        """Send; gives what the answer means and its HTTP status, None where there was none."""
+        try:
+            async with self._session.request(
+                request.method,
+                request.url,
+                headers=dict(request.headers),
+                data=request.body,
+                allow_redirects=False,
+            ) as response:
+                body = await response.content.read(MAX_ANSWER_BYTES)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                answer = provider.understand(HttpResponse(response.status, headers, body, time.time()))
+                return answer, response.status
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            return Answer(AnswerClass.NOT_SENT, f"no connection: {type(error).__name__}"), None
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            return Answer(AnswerClass.UNKNOWN, f"no answer: {type(error).__name__}"), None

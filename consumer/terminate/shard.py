@@ -1,0 +1,203 @@
+"""One partition of ``terminations``: the ledger of its accounts, and which calls are to go into the next request."""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from consumer.kafka.ledger import SCHEMA, Ledger
+from consumer.kafka.producer import OutRecord
+from consumer.kafka.reader import LogRecord
+from consumer.kafka.topics import Topics
+from consumer.kafka.view import View
+from consumer.model.accounts import Account
+from consumer.model.codec import CodecError, decode_termination_record, encode_termination_record
+from consumer.model.order_book import OrderBook
+from consumer.model.orders import EMERGENCY, Mode, OrderState, effective_mode
+from consumer.model.terminations import Decision, Record, Result, State, Termination
+from consumer.terminate import metrics
+from consumer.terminate.next_step import StepOf, closing_outcome
+
+logger = logging.getLogger(__name__)
+
+QUIET_SECONDS = 0.02
+CLOSE_AT_ONCE = 500
+NOT_JUDGED = {OrderState.PROPOSED, OrderState.AWAITING_APPROVAL}
+
+__all__ = ["SCHEMA", "Choice", "TerminateShard"]
+
+
+@dataclass(slots=True)
+class _Gathering:
+    """When an account's present backlog began, and when the last decision of a scan came. Monotonic seconds."""
+
+    first_at: float
+    last_bulk_at: float = 0.0
+    emergency: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What goes into the next request, and what must be closed instead because no order wants it any more."""
+
+    batch: tuple[Termination, ...]
+    closed: tuple[Result, ...]
+
+
+class TerminateShard:
+    """Folds decisions and outcomes; chooses what to send at the last moment."""
+
+    def __init__(self, view: View, *, topics: Topics, book: OrderBook, accounts: Mapping[str, Account]) -> None:
+        self.view = view
+        self.ledger = Ledger(view.connection, StepOf(accounts))
+        self.caught_up = False
+        self._topics = topics
+        self._book = book
+        self._gathering: dict[str, _Gathering] = {}
+        self._answered: dict[str, list[str]] = {}
+
+    @property
+    def dirty(self) -> bool:
+        return self.ledger.dirty
+
+    def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
+        outputs = []
+        for record in records:
+            try:
+                change = decode_termination_record(record.value)
+            except CodecError as error:
+                logger.error("%s/%d@%d is skipped: %s", record.topic, record.partition, record.offset, error)
+                continue
+            before, after = self.ledger.fold(change)
+            self._notice(change, after)
+            if live and after is not None and (closing := _ended_by_itself(before, after, record)):
+                outputs.append(self.record(closing))
+        return outputs
+
+    def go_live(self, *, caught_up: bool) -> None:
+        self.caught_up = caught_up
+
+    def work(self, now: float) -> tuple[list[OutRecord], bool]:
+        """Close what has waited for its confirmation long enough."""
+        if not self.caught_up:
+            return [], False
+        due = self.ledger.to_close(now, CLOSE_AT_ONCE)
+        outputs = []
+        for t in due:
+            outcome, reason = closing_outcome(t)
+            result = _closing(t, outcome, now, reason)
+            self.ledger.fold(result)
+            outputs.append(self.record(result))
+            metrics.OUTCOMES.labels(t.account, outcome).inc()
+            logger.warning("call %s of %s is %s: %s", t.call_id, t.account, outcome, reason)
+        return outputs, len(due) == CLOSE_AT_ONCE
+
+    def save(self, connection: sqlite3.Connection) -> None:
+        self.ledger.save(connection)
+
+    def newly_answered(self, account: str) -> list[str]:
+        """The requests of an account whose outcome has been folded since this was last asked."""
+        return self._answered.pop(account, [])
+
+    def gathered_at(self, account: Account) -> float:
+        """When (monotonic) a batch that is not full may leave: after the linger, and after a scan has gone quiet."""
+        gathering = self._gathering.get(account.name)
+        if gathering is None:
+            return 0.0
+        linger = 0.0 if gathering.emergency else account.batch.linger
+        quiet = gathering.last_bulk_at + QUIET_SECONDS if gathering.last_bulk_at else 0.0
+        return max(gathering.first_at + linger, quiet)
+
+    def choose(self, account: Account, now: float, limit: int, busy: set[str]) -> Choice:
+        """Choose up to ``limit`` calls that an order in force still wants stopped, now that the token is there."""
+        batch: list[Termination] = []
+        closed: list[Result] = []
+        skip = set(busy)
+        while len(batch) < limit:
+            found = self.ledger.to_send(account.name, now, limit - len(batch), skip)
+            if not found:
+                self._gathering.pop(account.name, None)
+                break
+            for t in found:
+                skip.add(t.termination_id)
+                refused = self._no_longer_wanted(t, now)
+                if refused:
+                    closed.append(refused)
+                else:
+                    batch.append(t)
+        for result in closed:
+            self.ledger.fold(result)
+        return Choice(tuple(batch), tuple(closed))
+
+    def still_wanted(self, ids: tuple[str, ...], now: float) -> tuple[Termination, ...]:
+        """Look again at calls set aside for a smaller request."""
+        found = (self.ledger.get(one) for one in ids)
+        return tuple(t for t in found if t and not t.state.over and not self._no_longer_wanted(t, now))
+
+    def record(self, record: Record) -> OutRecord:
+        """Address a record to the log of its account's partition."""
+        partition = self._topics.partition_of_account(record.account)
+        value = encode_termination_record(record)
+        return OutRecord(self._topics.termination_log.name, partition, record.termination_id.encode(), value)
+
+    def _notice(self, change: Record, after: Termination | None) -> None:
+        if isinstance(change, Result) and change.request_id:
+            self._answered.setdefault(change.account, []).append(change.request_id)
+        if not isinstance(change, Decision) or after is None or after.state is not State.WAITING:
+            return
+        moment = time.monotonic()
+        gathering = self._gathering.setdefault(after.account, _Gathering(moment))
+        gathering.emergency = gathering.emergency or after.lane == EMERGENCY
+        if change.bulk:
+            gathering.last_bulk_at = moment
+
+    def _no_longer_wanted(self, t: Termination, now: float) -> Result | None:
+        """Judge a termination again: give the outcome that closes it, None while an order in force enforces it."""
+        states = []
+        for order_id in t.orders:
+            record = self._book.get(order_id)
+            if record is None:
+                continue
+            state = record.state(now)
+            mode = effective_mode(record.order, t.call_id, t.campaign_id)
+            if state is OrderState.IN_FORCE and mode is Mode.ENFORCE:
+                return None
+            states.append(state)
+        if OrderState.EXPIRED in states:
+            return _closing(t, State.EXPIRED, now, "its order expired before it could be sent")
+        return _closing(t, State.WITHDRAWN, now, "no order wants it any more")
+
+
+def _closing(t: Termination, outcome: State, now: float, reason: str) -> Result:
+    return Result(
+        termination_id=t.termination_id,
+        account=t.account,
+        call_id=t.call_id,
+        episode=t.episode,
+        at=now,
+        outcome=outcome,
+        detail=reason,
+        orders=t.orders,
+    )
+
+
+def _ended_by_itself(before: Termination | None, after: Termination, record: LogRecord) -> Result | None:
+    """The outcome to be logged when the call's own events settle a termination."""
+    settled = {State.CONFIRMED, State.MISSED}
+    if after.state not in settled or (before is not None and before.state is after.state) or after.ended is None:
+        return None
+    metrics.OUTCOMES.labels(after.account, after.state).inc()
+    source = after.ended.evidence
+    return Result(
+        termination_id=after.termination_id,
+        account=after.account,
+        call_id=after.call_id,
+        episode=after.episode,
+        at=record.timestamp / 1_000,
+        outcome=after.state,
+        detail=f"the call is {after.ended.status}",
+        orders=after.orders,
+        confirmed_by=f"{after.ended.source} {source}" if source else after.ended.source,
+        late_seconds=after.missed_by_seconds,
+    )
