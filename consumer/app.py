@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from aiohttp import web
@@ -31,8 +31,7 @@ from consumer.guard.shard import GuardShard
 from consumer.health import Check, Readiness, health_routes
 from consumer.ingest.server import WebhookServer
 from consumer.kafka.connection import Connection
-from consumer.kafka.embedded import EmbeddedKafka
-from consumer.kafka.embedded_runtime import OnProgress
+from consumer.kafka.embedded import EmbeddedKafka, OnProgress
 from consumer.kafka.order_feed import OrderFeed
 from consumer.kafka.probe import KafkaProbe
 from consumer.kafka.producer import Producer
@@ -101,7 +100,7 @@ class Service:
         self.feed: OrderFeed
         self.started: Started
 
-    async def __aenter__(self) -> "Service":
+    async def __aenter__(self) -> Self:
         try:
             await self._start()
         except BaseException:
@@ -281,7 +280,9 @@ class Service:
         partition = topics.partition_of_call(account, call_id)
         shard = self._correlate.shards.get(partition) if self._correlate else None
         if not isinstance(shard, CorrelateShard):
-            raise CallElsewhereError(f"partition {partition} of call-events, which holds the call, is held by another worker")
+            raise CallElsewhereError(
+                f"partition {partition} of call-events, which holds the call, is held by another worker"
+            )
         return shard.calls.get(account, call_id)
 
     async def _history(self, parts: "_Parts", call: Call) -> list[CallEvent]:
@@ -355,5 +356,3 @@ def node_name(data_dir: Path) -> str:
         data_dir.mkdir(parents=True, exist_ok=True)
         path.write_text(uuid4().hex)
     return path.read_text().strip()
-
-

@@ -6,7 +6,7 @@ from consumer.model.protected import Protected
 from consumer.model.rules import EventRule, RuleError, configured
 from consumer.settings import RuleSettings, Settings
 from handlers.rules.catalog import find
-from handlers.rules.cel import cel_rule
+from handlers.rules.cel import Aim, cel_rule
 
 
 def connection_of(settings: Settings, bootstrap_servers: str) -> Connection:
@@ -70,7 +70,11 @@ def _rule(rule: RuleSettings) -> EventRule:
         if rule.when is None or rule.stop is None:
             raise RuleError(f"rule {rule.name}: it has neither `handler` nor `when` with `stop`")
         found = cel_rule(
-            rule.name, rule.when, scope=rule.stop.scope, hold=rule.stop.hold, reason=rule.reason, params=rule.params
+            rule.name,
+            rule.when,
+            aim=Aim(rule.stop.scope, rule.stop.hold, rule.stop.reach),
+            reason=rule.reason,
+            params=rule.params,
         )
     share = 1.0
     campaigns: tuple[str, ...] = ()

@@ -43,9 +43,7 @@ class Readiness:
             "ready": ready,
             "checks": {verdict.name: "ok" if verdict.ok else verdict.reason for verdict in verdicts},
         }
-        return web.Response(
-            status=200 if ready else 503, body=orjson.dumps(body), content_type="application/json"
-        )
+        return web.Response(status=200 if ready else 503, body=orjson.dumps(body), content_type="application/json")
 
 
 async def healthz(_: web.Request) -> web.Response:

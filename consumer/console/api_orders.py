@@ -54,7 +54,10 @@ class OrderApi:
         ]
         found.sort(key=lambda record: (record.order.at, record.order.order_id), reverse=True)
         items, cursor = page(
-            found, lambda record: (record.order.at, record.order.order_id), request.query.get("cursor"), page_size(request)
+            found,
+            lambda record: (record.order.at, record.order.order_id),
+            request.query.get("cursor"),
+            page_size(request),
         )
         return json_response({"items": [self._shown(record, now) for record in items], "next_cursor": cursor})
 
@@ -66,7 +69,10 @@ class OrderApi:
     async def release(self, request: web.Request) -> web.Response:
         """POST: end an order. What waits for it is not sent any more."""
         return await self._change(
-            request, "operator", FactKind.RELEASED, {OrderState.IN_FORCE, OrderState.PROPOSED, OrderState.AWAITING_APPROVAL}
+            request,
+            "operator",
+            FactKind.RELEASED,
+            {OrderState.IN_FORCE, OrderState.PROPOSED, OrderState.AWAITING_APPROVAL},
         )
 
     async def approve(self, request: web.Request) -> web.Response:
@@ -77,9 +83,7 @@ class OrderApi:
         """POST: refuse an order that was above a limit."""
         return await self._change(request, "approver", FactKind.REJECTED, {OrderState.AWAITING_APPROVAL})
 
-    async def _change(
-        self, request: web.Request, role: str, kind: FactKind, allowed: set[OrderState]
-    ) -> web.Response:
+    async def _change(self, request: web.Request, role: str, kind: FactKind, allowed: set[OrderState]) -> web.Response:
         operator = self._state.operators.require(request, role)
         record = self._record(request)
         reason = (await parse(request, ReasonRequest)).reason
@@ -144,7 +148,10 @@ class OrderApi:
             )
         if wanted.reach is Reach.KNOWN and not capabilities.by_id:
             raise ProblemError(
-                409, "not offered by the provider", f"{provider.name} cannot stop calls by id; use reach everything", field="reach"
+                409,
+                "not offered by the provider",
+                f"{provider.name} cannot stop calls by id; use reach everything",
+                field="reach",
             )
         if not capabilities.spares_live_calls and not wanted.allow_live:
             raise ProblemError(
@@ -164,5 +171,3 @@ class OrderApi:
             if known and (kind is None or known.fact(kind)):
                 return
             await asyncio.sleep(0.005)
-
-

@@ -81,5 +81,3 @@ class ReadApi:
             "scope": shown.scope_in_words(o.scope),
             "created_at": shown.iso(o.at),
         }
-
-

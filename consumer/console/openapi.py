@@ -16,7 +16,14 @@ _OPERATIONS: tuple[tuple[str, str, str, str, tuple[str, ...], str | None], ...] 
     ("post", "/stop-orders/{order_id}/approve", "approveStopOrder", "Let a held order through", (), "ReasonRequest"),
     ("post", "/stop-orders/{order_id}/reject", "rejectStopOrder", "Refuse a held order", (), "ReasonRequest"),
     ("get", "/calls/{account}/{call_id}", "getCall", "One call: status, history, terminations", (), None),
-    ("get", "/terminations", "listTerminations", "List terminations", ("order_id", "account", "outcome", *_PAGED), None),
+    (
+        "get",
+        "/terminations",
+        "listTerminations",
+        "List terminations",
+        ("order_id", "account", "outcome", *_PAGED),
+        None,
+    ),
     ("get", "/accounts", "listAccounts", "Accounts: capabilities, rate, breaker, backlog", (), None),
 )
 _ENUMS: dict[str, list[str]] = {"state": list(OrderState), "outcome": list(State)}

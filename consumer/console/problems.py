@@ -24,9 +24,7 @@ class ProblemError(Exception):
 
     def response(self) -> web.Response:
         body = {"type": "about:blank", "title": self.title, "status": self.status, "detail": str(self), **self.more}
-        response = web.Response(
-            status=self.status, body=orjson.dumps(body), content_type="application/problem+json"
-        )
+        response = web.Response(status=self.status, body=orjson.dumps(body), content_type="application/problem+json")
         if self.status == 401:
             response.headers["WWW-Authenticate"] = 'Bearer realm="callbreaker"'
         if self.status == 503:

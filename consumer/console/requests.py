@@ -24,10 +24,12 @@ class StopOrderRequest(Strict):
         description="Exactly one of call_ids, campaign_id, agent_id, mobile_numbers, or campaign_id with mobile_numbers."
     )
     reason: str = Field(min_length=1, max_length=500, description="Why; kept with every call that is stopped.")
-    reach: Reach = Field(Reach.KNOWN, description="known: calls seen in events. everything: the provider's own stop too.")
+    reach: Reach = Field(
+        Reach.KNOWN, description="known: calls seen in events. everything: the provider's own stop too."
+    )
     hold: str | int | None = Field(None, description="24h, 30d, until-released, or 0 for once.")
     mode: Mode = Field(Mode.ENFORCE, description="shadow records what would be stopped and sends nothing.")
-    allow_live: bool = Field(False, description="Needed where the provider's stop may cut live calls.")  # noqa: FBT003
+    allow_live: bool = Field(False, description="Needed where the provider's stop may cut live calls.")
 
 
 class ReasonRequest(Strict):

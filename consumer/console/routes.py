@@ -18,7 +18,7 @@ def console_routes(state: ConsoleState) -> list[web.RouteDef]:
     async def openapi(_: web.Request) -> web.Response:
         return json_response(document())
 
-    handlers = [
+    return [
         web.post(f"{PREFIX}/stop-orders", answering_problems(orders.create)),
         web.get(f"{PREFIX}/stop-orders", answering_problems(orders.listed)),
         web.get(f"{PREFIX}/stop-orders/{{order_id}}", answering_problems(orders.one)),
@@ -30,4 +30,3 @@ def console_routes(state: ConsoleState) -> list[web.RouteDef]:
         web.get(f"{PREFIX}/accounts", answering_problems(reads.accounts)),
         web.get(f"{PREFIX}/openapi.json", openapi),
     ]
-    return handlers

@@ -45,7 +45,7 @@ class Rules:
             try:
                 stop = rule.evaluate(event, call)
                 if stop is not None and not isinstance(stop, Stop):
-                    raise TypeError(f"the rule gave {type(stop).__name__}, not Stop or None")  # noqa: TRY301
+                    raise TypeError(f"the rule gave {type(stop).__name__}, not Stop or None")
             except Exception as error:  # noqa: BLE001 -- people's code: whatever it raises stops nothing and is recorded
                 failures.append(RuleFailure(rule.name, rule.version, f"{type(error).__name__}: {error}"[:500], event))
                 continue
@@ -55,7 +55,7 @@ class Rules:
 
 
 def _stands(rule: EventRule, stop: Stop, event: CallEvent, book: OrderBook) -> bool:
-    keys = stop.scope.keys()
+    keys = stop.scope.index_keys()
     return any(
         record.order.by.name == rule.name
         and record.order.scope == stop.scope
@@ -65,7 +65,7 @@ def _stands(rule: EventRule, stop: Stop, event: CallEvent, book: OrderBook) -> b
 
 
 def _order(rule: EventRule, stop: Stop, event: CallEvent) -> StopOrder:
-    scope = (stop.scope.kind, *(part for key in stop.scope.keys() for part in key))
+    scope = (stop.scope.kind, *(part for key in stop.scope.index_keys() for part in key))
     return StopOrder(
         order_id=f"rule-{digest((rule.name, event.account, *scope, event.event_id), 10)}",
         account=event.account,

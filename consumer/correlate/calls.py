@@ -96,7 +96,9 @@ class Calls:
 
 
 def save_applied_orders(connection: sqlite3.Connection, offset: int) -> None:
-    connection.execute("INSERT INTO applied VALUES ('orders', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (offset,))
+    connection.execute(
+        "INSERT INTO applied VALUES ('orders', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (offset,)
+    )
 
 
 def _to_row(call: Call) -> tuple[Any, ...]:
@@ -134,7 +136,9 @@ def _to_row(call: Call) -> tuple[Any, ...]:
 
 def _from_row(row: tuple[Any, ...]) -> Call:
     account, call_id, campaign_id, agent_id, number, state, seen = row
-    (provider, status, order, starts, retries, finished, connected, from_number, *times, history, decided) = orjson.loads(state)
+    (provider, status, order, starts, retries, finished, connected, from_number, *times, history, decided) = (
+        orjson.loads(state)
+    )
     first_at, last_at, since, seconds, cost = times
     return Call(
         account=account,

@@ -27,7 +27,9 @@ def orders_for(call: Call, book: OrderBook, protected: Protected, now: float) ->
     ]
 
 
-def decision(call: Call, orders: Iterable[OrderRecord], position: Position | None, now: float, *, bulk: bool = False) -> Decision:
+def decision(
+    call: Call, orders: Iterable[OrderRecord], position: Position | None, now: float, *, bulk: bool = False
+) -> Decision:
     """Say that these orders want this call's present episode stopped."""
     wanted = [record.order for record in orders]
     evidence = [position] if position else []

@@ -156,7 +156,7 @@ class CorrelateShard:
         for record in self._feed.book.changed_since(offset):
             if not record.in_force(now):
                 continue
-            for key in record.order.scope.keys():
+            for key in record.order.scope.index_keys():
                 after = ""
                 while calls := self.calls.waiting(record.order.account, key, after=after, limit=SCAN_CALLS):
                     after = calls[-1].call_id

@@ -3,7 +3,9 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 WEBHOOKS = Counter("callbreaker_webhooks", "Webhooks answered, by account and HTTP status.", ["account", "status"])
-REJECTED = Counter("callbreaker_webhooks_rejected", "Authentic webhooks kept in the topic rejected, by reason.", ["account", "reason"])
+REJECTED = Counter(
+    "callbreaker_webhooks_rejected", "Authentic webhooks kept in the topic rejected, by reason.", ["account", "reason"]
+)
 SECONDS = Histogram(
     "callbreaker_webhook_seconds",
     "From the first byte read to the answer, the acknowledgement by Kafka included.",

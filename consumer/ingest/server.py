@@ -113,7 +113,9 @@ class WebhookServer:
             metrics.REJECTED.labels(account, "not_json" if taken.not_json else "not_understood").inc()
             logger.warning("a webhook of %s is kept in rejected: %s", account, taken.reason)
             if taken.not_json:
-                return _problem(400, "not JSON", "the body is not JSON; it is kept in rejected", event_id=taken.event_id)
+                return _problem(
+                    400, "not JSON", "the body is not JSON; it is kept in rejected", event_id=taken.event_id
+                )
         return web.Response(body=orjson.dumps({"event_id": taken.event_id}), content_type="application/json")
 
 

@@ -54,7 +54,7 @@ def _weight(node: str, partition: int) -> str:
 def view_aware_assignor(node: str, held: Callable[[], Iterable[int]]) -> type[AbstractPartitionAssignor]:
     """Make the assignor class of one consumer (aiokafka takes classes, so what differs sits in a closure)."""
 
-    class ViewAwareAssignor(AbstractPartitionAssignor):
+    class ViewAwareAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka ships no types
         name = "callbreaker-view-aware"
 
         @classmethod

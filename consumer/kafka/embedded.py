@@ -40,6 +40,7 @@ __all__ = [
     "EmbeddedKafka",
     "EmbeddedKafkaError",
     "PortTakenError",
+    "OnProgress",
     "Progress",
     "ResolveError",
     "StartError",

@@ -1,11 +1,11 @@
 """What can go wrong between us and Kafka.
 
-    LogError
-    ├── LogUnavailable      no broker answers in time; the data is still ours, try again       (retriable)
-    ├── Backpressure        more is waiting to be written than may wait                        (retriable)
-    ├── RecordTooLarge      the broker will never take this record
-    ├── TopicMismatch       a topic is there, but not with the partitions we compute with
-    └── Stalled             a background task of the client died or stands still; start again
+LogError
+├── LogUnavailable      no broker answers in time; the data is still ours, try again       (retriable)
+├── Backpressure        more is waiting to be written than may wait                        (retriable)
+├── RecordTooLarge      the broker will never take this record
+├── TopicMismatch       a topic is there, but not with the partitions we compute with
+└── Stalled             a background task of the client died or stands still; start again
 """
 
 

@@ -5,7 +5,8 @@ became of an order.
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +83,17 @@ class Ledger:
         for t in self._changed.values():
             following = self._next_step(t)
             rows.append(
-                (t.termination_id, t.account, t.call_id, t.state, t.lane, t.decided_at, following.step, following.at,
-                 encode_termination(t))
+                (
+                    t.termination_id,
+                    t.account,
+                    t.call_id,
+                    t.state,
+                    t.lane,
+                    t.decided_at,
+                    following.step,
+                    following.at,
+                    encode_termination(t),
+                )
             )
             links += [(order_id, t.termination_id) for order_id in t.orders]
         connection.executemany("INSERT OR REPLACE INTO terminations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -95,7 +105,7 @@ class Ledger:
         self._changed.clear()
         self._counts.clear()
 
-    def to_send(self, account: str, now: float, limit: int, skip: Set[str]) -> list[Termination]:
+    def to_send(self, account: str, now: float, limit: int, skip: AbstractSet[str]) -> list[Termination]:
         """The next terminations of an account to be sent: by lane, then the longest waiting, but for ``skip``."""
         rows = self._connection.execute(
             "SELECT termination_id, record FROM terminations WHERE account = ? AND step = 'send' AND act_at <= ?"

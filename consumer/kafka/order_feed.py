@@ -33,7 +33,9 @@ def fact_record(topic: Topic, fact: Fact) -> OutRecord:
 class OrderFeed:
     """Follows ``stop-orders``. ``next_offset`` is the first offset that is not in the book yet."""
 
-    def __init__(self, connection: Connection, topic: Topic, *, decision_ttl: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, connection: Connection, topic: Topic, *, decision_ttl: Mapping[str, float] | None = None
+    ) -> None:
         self.book = OrderBook()
         self.next_offset = 0
         self.topic = topic

@@ -142,7 +142,9 @@ class Producer:
         if self._closed:
             raise LogUnavailable("the producer is closed")
         if bounded and self.pending_bytes + size > self._max_pending_bytes:
-            raise Backpressure(f"{self.pending_bytes} bytes wait to be written to Kafka, the bound is {self._max_pending_bytes}")
+            raise Backpressure(
+                f"{self.pending_bytes} bytes wait to be written to Kafka, the bound is {self._max_pending_bytes}"
+            )
         key = (records[0].topic, records[0].partition)
         lane = self._lanes.get(key)
         if lane is None:
@@ -203,7 +205,9 @@ class Producer:
         sending = asyncio.ensure_future(_deliver(client, builder, lane))
         replaced = asyncio.ensure_future(self._replaced.wait())
         try:
-            done, _ = await asyncio.wait({sending, replaced}, timeout=self._stuck_seconds, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {sending, replaced}, timeout=self._stuck_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             replaced.cancel()
             if not sending.done():

@@ -126,7 +126,7 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         if self._consumer:
             await _stop(self._consumer)
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 -- always all of them
         self._opened.clear()
         self.assigned = frozenset()
         self.generation += 1
@@ -174,9 +174,7 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     async def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:
         """Commit next offsets of partitions that are still ours; losing them meanwhile is no error."""
-        mine = {
-            TopicPartition(*key): offset for key, offset in offsets.items() if TopicPartition(*key) in self._opened
-        }
+        mine = {TopicPartition(*key): offset for key, offset in offsets.items() if TopicPartition(*key) in self._opened}
         if not mine:
             return
         try:
@@ -188,9 +186,7 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             logger.warning("offsets could not be committed now, the next commit covers them: %r", error)
 
 
-async def _bounds(
-    consumer: AIOKafkaConsumer, tps: Sequence[TopicPartition]
-) -> dict[tuple[str, int], tuple[int, int]]:
+async def _bounds(consumer: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> dict[tuple[str, int], tuple[int, int]]:
     try:
         async with asyncio.timeout(COMMIT_SECONDS):
             first = await consumer.beginning_offsets(tps)

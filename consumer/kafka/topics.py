@@ -39,7 +39,13 @@ class Topics:
 
     @classmethod
     def named(
-        cls, prefix: str = "", *, call_events: int = 64, scope_totals: int = 16, terminations: int = 32, rejected: int = 6
+        cls,
+        prefix: str = "",
+        *,
+        call_events: int = 64,
+        scope_totals: int = 16,
+        terminations: int = 32,
+        rejected: int = 6,
     ) -> "Topics":
         """Lay out the topics; ``terminations`` and ``termination-log`` always have the same partitions."""
         return cls(
@@ -100,9 +106,7 @@ async def ensure_topics(connection: Connection, topics: Topics, *, wait_seconds:
 
 
 async def _ensure(connection: Connection, topics: Topics) -> Cluster:
-    admin = AIOKafkaAdminClient(
-        **connection.client_options("callbreaker-admin"), request_timeout_ms=REQUEST_TIMEOUT_MS
-    )
+    admin = AIOKafkaAdminClient(**connection.client_options("callbreaker-admin"), request_timeout_ms=REQUEST_TIMEOUT_MS)
     await admin.start()
     try:
         existing = set(await admin.list_topics())
@@ -138,7 +142,9 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication_f
     for name, code, *message in response.topic_errors:
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
-            raise LogUnavailable(f"Kafka would not create topic {name}: {error.__name__} {message[0] if message else ''}")
+            raise LogUnavailable(
+                f"Kafka would not create topic {name}: {error.__name__} {message[0] if message else ''}"
+            )
     # A broker acknowledges a topic before every partition has a leader; describing waits for it.
     while True:
         described = await admin.describe_topics([topic.name for topic in topics])

@@ -51,7 +51,7 @@ def encode_event(event: CallEvent, raw: bytes | None = None) -> bytes:
     }
     for name in _OPTIONAL_EVENT_FIELDS:
         value = getattr(event, name)
-        if value not in (None, {}, False):
+        if value is not None and value is not False and value != {}:
             record[name] = value
     record["raw"] = orjson.Fragment(raw) if raw is not None else event.raw
     return orjson.dumps(record)
@@ -232,7 +232,9 @@ def decode_termination(value: bytes) -> Termination:
 
 
 _KINDS = {Decision: "stop", Ended: "ended", Attempt: "attempt", Result: "outcome"}
-_NAMES = {cls: tuple(f.name for f in fields(cls)) for cls in (StopOrder, Fact, Decision, Ended, Attempt, Result, Termination)}
+_NAMES = {
+    cls: tuple(f.name for f in fields(cls)) for cls in (StopOrder, Fact, Decision, Ended, Attempt, Result, Termination)
+}
 
 
 def _plain(value: Any) -> dict[str, Any]:

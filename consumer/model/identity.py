@@ -42,5 +42,5 @@ def partition_of(key: bytes, partitions: int) -> int:
 def mask_number(number: str | None) -> str:
     """Show a phone number by its last four digits only."""
     if not number:
-        return "–"
+        return "none"
     return f"•••{number[-4:]}" if len(number) > 4 else "•••"

@@ -37,7 +37,7 @@ class OrderBook:
             for fact in self._early.pop(order.order_id, ()):
                 record = record.with_fact(fact)
             self._records[order.order_id] = record
-            for key in order.scope.keys():
+            for key in order.scope.index_keys():
                 self._index.setdefault((order.account, key), {})[order.order_id] = None
             self._changed[order.order_id] = offset
         return record
@@ -58,7 +58,7 @@ class OrderBook:
         if record is None:
             return
         self._changed.pop(order_id, None)
-        for key in record.order.scope.keys():
+        for key in record.order.scope.index_keys():
             ids = self._index.get((record.order.account, key), {})
             ids.pop(order_id, None)
             if not ids:

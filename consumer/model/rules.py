@@ -13,7 +13,7 @@ A rule never does I/O and takes its time from the event, so the same records giv
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 from consumer.model.calls import Call
 from consumer.model.durations import parse_hold
@@ -126,9 +126,23 @@ class EventRule:
         return OPT_OUT if self.name.replace("_", "-") == "opt-out" else RULE
 
 
+@overload
+def rule(function: RuleFunction) -> EventRule: ...
+
+
+@overload
 def rule(
-    function: RuleFunction | None = None, *, on: str | Iterable[str] | None = None, name: str | None = None, version: str = "1"
-) -> Any:
+    *, on: str | Iterable[str] | None = None, name: str | None = None, version: str = "1"
+) -> Callable[[RuleFunction], EventRule]: ...
+
+
+def rule(
+    function: RuleFunction | None = None,
+    *,
+    on: str | Iterable[str] | None = None,
+    name: str | None = None,
+    version: str = "1",
+) -> EventRule | Callable[[RuleFunction], EventRule]:
     """Make a function a rule.
 
     Args:

@@ -83,14 +83,16 @@ class Scope:
 
         """
         if not isinstance(value, Mapping):
-            raise ScopeError("scope", "must be an object such as {\"campaign_id\": \"…\"}")
+            raise ScopeError("scope", 'must be an object such as {"campaign_id": "…"}')
         named = {key for key, content in value.items() if content not in (None, [], "")}
         unknown = set(value) - {"call_ids", "campaign_id", "agent_id", "mobile_numbers"}
         if unknown:
-            raise ScopeError(f"scope.{sorted(unknown)[0]}", "is not a scope; use call_ids, campaign_id, agent_id or mobile_numbers")
+            raise ScopeError(
+                f"scope.{min(unknown)}", "is not a scope; use call_ids, campaign_id, agent_id or mobile_numbers"
+            )
         empty = set(value) - named
         if empty:
-            raise ScopeError(f"scope.{sorted(empty)[0]}", "is empty; a stop must say what it is aimed at")
+            raise ScopeError(f"scope.{min(empty)}", "is empty; a stop must say what it is aimed at")
         if named == {"call_ids"}:
             return cls.calls(_list("call_ids", value["call_ids"]))
         if named == {"campaign_id"}:
@@ -101,7 +103,10 @@ class Scope:
             return cls.numbers(_list("mobile_numbers", value["mobile_numbers"]))
         if named == {"campaign_id", "mobile_numbers"}:
             return cls.numbers_in_campaign(value["campaign_id"], _list("mobile_numbers", value["mobile_numbers"]))
-        raise ScopeError("scope", "must name exactly one of call_ids, campaign_id, agent_id, mobile_numbers, or campaign_id with mobile_numbers")
+        raise ScopeError(
+            "scope",
+            "must name exactly one of call_ids, campaign_id, agent_id, mobile_numbers, or campaign_id with mobile_numbers",
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Write the scope the way ``parse`` reads it."""
@@ -116,7 +121,7 @@ class Scope:
             fields["mobile_numbers"] = list(self.mobile_numbers)
         return fields
 
-    def keys(self) -> tuple[Key, ...]:
+    def index_keys(self) -> tuple[Key, ...]:
         """The keys under which this scope is found by the calls it covers."""
         match self.kind:
             case ScopeKind.CALL:
@@ -173,6 +178,8 @@ def _numbers(values: Iterable[object]) -> tuple[str, ...]:
     for value in _ids("mobile_numbers", values):
         number = normalise_number(value)
         if not E164.fullmatch(number):
-            raise ScopeError("scope.mobile_numbers", "holds a number that is not E.164 (+ and country code, as +918882876897)")
+            raise ScopeError(
+                "scope.mobile_numbers", "holds a number that is not E.164 (+ and country code, as +918882876897)"
+            )
         numbers.append(number)
     return tuple(dict.fromkeys(numbers))

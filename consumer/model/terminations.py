@@ -15,7 +15,6 @@ from consumer.model.events import Position
 from consumer.model.orders import Mode
 from consumer.model.status import Status
 
-
 T = TypeVar("T")
 
 
@@ -270,7 +269,19 @@ def _union(left: tuple[T, ...], right: tuple[T, ...]) -> tuple[T, ...]:
     return tuple(dict.fromkeys((*left, *right)))
 
 
-COUNTS = ("matched", "requested", "accepted", "confirmed", "missed", "not_found", "expired", "failed", "unconfirmed", "withdrawn", "shadow")
+COUNTS = (
+    "matched",
+    "requested",
+    "accepted",
+    "confirmed",
+    "missed",
+    "not_found",
+    "expired",
+    "failed",
+    "unconfirmed",
+    "withdrawn",
+    "shadow",
+)
 
 
 def contribution(t: Termination | None) -> Mapping[str, int]:

@@ -149,7 +149,7 @@ class Bland:
 
     # webhooks
 
-    def call_webhooks(self, moment: Moment, call: Call, now: float) -> Sequence[dict[str, Any]]:  # noqa: ARG002 - the protocol
+    def call_webhooks(self, moment: Moment, call: Call, _now: float) -> Sequence[dict[str, Any]]:
         is_over = (
             moment is Moment.PROCESSED
             or (moment is Moment.FINISHED and call.status is Status.FAILED)

@@ -159,7 +159,8 @@ class Judge:
         """Note a call that is about to be terminated; its status is still the one before."""
         ringing_or_live = "live" if call.live else "ringing"
         self._cut_by_status[ringing_or_live if call.status is Status.ONGOING else call.status] += 1
-        self._unordered.append((call, now))
+        if not self.orders.covers(call, now):
+            self._unordered.append((call, now))
         if call.live:
             self._live_cut.append((call, now))
         self._in_request.append(call)
@@ -209,7 +210,7 @@ class Judge:
             duplicate_ids=count["duplicate_ids"],
             most_requests_for_one_call=max(self._named.values(), default=0),
             calls_cut=self._cut_by_status.total(),
-            calls_cut_by_status=dict(self._cut_by_status),
+            calls_cut_by_status={str(status): cut for status, cut in self._cut_by_status.items()},
             live_calls_cut=sum(not covers(call, at, live=True) for call, at in self._live_cut),
             orders_told=len(self.orders),
             terminated_unordered=len(self._unordered) if len(self.orders) else 0,
@@ -221,5 +222,5 @@ class Judge:
             peak_requests_per_minute=self._minute.peak,
             unauthorized=count["unauthorized"],
             unknown_paths=count["unknown_paths"],
-            faults_struck=dict(self.faults),
+            faults_struck={str(kind): struck for kind, struck in self.faults.items()},
         )

@@ -29,8 +29,8 @@ class Told:
         if not (self.call_ids or self.campaign_id or self.agent_id or self.mobile_numbers or self.opt_outs):
             raise ValueError("an order needs call_ids, campaign_id, agent_id, mobile_numbers or opt_outs")
 
-    def keys(self) -> Iterator[tuple[str, str]]:
-        """Under what the order is found; numbers within a campaign under the numbers."""
+    def selectors(self) -> Iterator[tuple[str, str]]:
+        """Give under what the order is found; numbers within a campaign under the numbers."""
         yield from (("call", call_id) for call_id in self.call_ids)
         yield from (("number", number) for number in self.mobile_numbers)
         if self.campaign_id and not self.mobile_numbers:
@@ -62,7 +62,7 @@ class Orders:
         order_id = str(len(self._by_id) + 1)
         order = _Order(told)
         self._by_id[order_id] = order
-        for key in told.keys():  # noqa: SIM118 - not a mapping
+        for key in told.selectors():
             self._by_key[key].append(order)
         if told.opt_outs:
             self._by_key["opt-outs", ""].append(order)

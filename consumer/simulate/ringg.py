@@ -190,10 +190,10 @@ class Ringg:
 
     # webhooks
 
-    def campaign_webhooks(self, phase: Phase, campaign: Campaign, now: float) -> Sequence[dict[str, Any]]:  # noqa: ARG002 - the protocol
+    def campaign_webhooks(self, _phase: Phase, _campaign: Campaign, _now: float) -> Sequence[dict[str, Any]]:
         return []
 
-    def call_webhooks(self, moment: Moment, call: Call, now: float) -> Sequence[dict[str, Any]]:  # noqa: ARG002 - the protocol
+    def call_webhooks(self, moment: Moment, call: Call, _now: float) -> Sequence[dict[str, Any]]:
         told: list[dict[str, Any]] = []
         if self._is_enveloped(moment):
             told.append(self._envelope(call))

@@ -11,7 +11,7 @@ from .dice import Dice
 from .faults import FaultBoard, FaultKind
 from .judge import Judge
 from .scenario import Webhooks
-from .signing import WebhookAuth
+from .signing import WebhookAuth, proof
 from .timeline import Timeline
 
 
@@ -81,7 +81,7 @@ class WebhookSender:
         else:
             self._enqueue(webhook, now)
 
-    def _enqueue(self, webhook: _Webhook, now: float) -> None:  # noqa: ARG002 - the form the timeline calls
+    def _enqueue(self, webhook: _Webhook, _now: float) -> None:
         self._queue.put_nowait(webhook)
 
     def _note(self, kind: FaultKind, count_name: str | None = None) -> None:
@@ -121,7 +121,7 @@ class WebhookSender:
     async def _deliver(self, session: aiohttp.ClientSession, webhook: _Webhook) -> bool:
         headers = {
             "Content-Type": "application/json",
-            **self._auth.headers(webhook.body, webhook.id, self._clock()),
+            **proof(self._auth, webhook.body, webhook.id, self._clock()),
         }
         try:
             async with session.request(

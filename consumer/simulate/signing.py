@@ -9,8 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class NoAuth:
-    def headers(self, body: bytes, webhook_id: str, now: float) -> dict[str, str]:  # noqa: ARG002 - the protocol
-        return {}
+    """Nothing is proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +19,10 @@ class HeaderSecret:
     secret: str
     name: str = "X-Webhook-Secret"
 
-    def headers(self, body: bytes, webhook_id: str, now: float) -> dict[str, str]:  # noqa: ARG002 - the protocol
-        return {self.name: self.secret}
-
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
     secret: str
-
-    def headers(self, body: bytes, webhook_id: str, now: float) -> dict[str, str]:  # noqa: ARG002 - the protocol
-        return {"Authorization": f"Bearer {self.secret}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +33,6 @@ class Hmac:
     header: str = "X-Webhook-Signature"
     encoding: Literal["hex", "base64"] = "hex"
 
-    def headers(self, body: bytes, webhook_id: str, now: float) -> dict[str, str]:  # noqa: ARG002 - the protocol
-        digest = hmac.digest(self.secret.encode(), body, hashlib.sha256)
-        return {self.header: digest.hex() if self.encoding == "hex" else base64.b64encode(digest).decode()}
-
 
 @dataclass(frozen=True, slots=True)
 class StandardWebhooks:
@@ -51,11 +40,25 @@ class StandardWebhooks:
 
     secret: str
 
-    def headers(self, body: bytes, webhook_id: str, now: float) -> dict[str, str]:
-        key = base64.b64decode(self.secret.removeprefix("whsec_"))
-        signed = b".".join((webhook_id.encode(), str(int(now)).encode(), body))
-        signature = base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-        return {"webhook-id": webhook_id, "webhook-timestamp": str(int(now)), "webhook-signature": f"v1,{signature}"}
-
 
 WebhookAuth = NoAuth | HeaderSecret | Bearer | Hmac | StandardWebhooks
+
+
+def proof(auth: WebhookAuth, body: bytes, webhook_id: str, now: float) -> dict[str, str]:
+    """Give the headers that prove this body; `now` in seconds since the epoch."""
+    match auth:
+        case NoAuth():
+            return {}
+        case HeaderSecret(secret, name):
+            return {name: secret}
+        case Bearer(secret):
+            return {"Authorization": f"Bearer {secret}"}
+        case Hmac(secret, header, encoding):
+            digest = hmac.digest(secret.encode(), body, hashlib.sha256)
+            return {header: digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()}
+        case StandardWebhooks(secret):
+            sent_at = str(int(now))
+            signed = b".".join((webhook_id.encode(), sent_at.encode(), body))
+            digest = hmac.digest(base64.b64decode(secret.removeprefix("whsec_")), signed, hashlib.sha256)
+            signature = f"v1,{base64.b64encode(digest).decode()}"
+            return {"webhook-id": webhook_id, "webhook-timestamp": sent_at, "webhook-signature": signature}

@@ -52,10 +52,10 @@ class Sonarly:
             Endpoint("POST", campaigns + "/{campaign_id}/stop", self._in_group(self._stop), stops=True),
         ]
 
-    def call_webhooks(self, moment: Moment, call: Call, now: float) -> Sequence[dict[str, Any]]:  # noqa: ARG002 - it has no webhooks
+    def call_webhooks(self, _moment: Moment, _call: Call, _now: float) -> Sequence[dict[str, Any]]:
         return []
 
-    def campaign_webhooks(self, phase: Phase, campaign: Campaign, now: float) -> Sequence[dict[str, Any]]:  # noqa: ARG002 - it has no webhooks
+    def campaign_webhooks(self, _phase: Phase, _campaign: Campaign, _now: float) -> Sequence[dict[str, Any]]:
         return []
 
     def _accounts(self, _request: ApiRequest, _now: float) -> Answer:

@@ -124,7 +124,7 @@ class Vapi:
             return []
         return [self._message("status-update", call, now)]
 
-    def campaign_webhooks(self, phase: Phase, campaign: Campaign, now: float) -> Sequence[dict[str, Any]]:  # noqa: ARG002 - per contact only
+    def campaign_webhooks(self, _phase: Phase, _campaign: Campaign, _now: float) -> Sequence[dict[str, Any]]:
         return []
 
     def _message(self, kind: str, call: Call, now: float) -> dict[str, Any]:

@@ -45,7 +45,10 @@ def closing_outcome(t: Termination) -> tuple[State, str]:
     """Name the outcome of a termination whose time is up, with the reason."""
     answer = t.last_answer
     if answer and answer.answer is AnswerClass.NONE_TERMINABLE:
-        return State.NOT_FOUND, "the provider had nothing to terminate under this id, and no webhook told how the call ended"
+        return (
+            State.NOT_FOUND,
+            "the provider had nothing to terminate under this id, and no webhook told how the call ended",
+        )
     return State.UNCONFIRMED, f"{t.sends} requests, and no webhook said that the call was stopped"
 
 
@@ -58,4 +61,3 @@ class StepOf:
     def __call__(self, t: Termination) -> NextStep:
         account = self._accounts.get(t.account)
         return next_step(t, account) if account else NOTHING
-

@@ -154,12 +154,18 @@ class TerminateRole:
         return choice.batch
 
     def _start(
-        self, account: Account, sender: Sender, shard: TerminateShard, dispatcher: Dispatcher, batch: tuple[Termination, ...]
+        self,
+        account: Account,
+        sender: Sender,
+        shard: TerminateShard,
+        dispatcher: Dispatcher,
+        batch: tuple[Termination, ...],
     ) -> None:
         request_id = uuid4().hex
         dispatcher.started(request_id, tuple(t.termination_id for t in batch))
         task = asyncio.create_task(
-            self._request(account, sender, shard, dispatcher, _Request(request_id, batch)), name=f"request {account.name}"
+            self._request(account, sender, shard, dispatcher, _Request(request_id, batch)),
+            name=f"request {account.name}",
         )
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)

@@ -4,7 +4,6 @@ A failure before the first byte left means nothing was sent; any later one means
 never followed: they would carry the key to another host.
 """
 
-import asyncio
 import logging
 import time
 
@@ -51,5 +50,5 @@ class Sender:
                 return answer, response.status
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Answer(AnswerClass.NOT_SENT, f"no connection: {type(error).__name__}"), None
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Answer(AnswerClass.UNKNOWN, f"no answer: {type(error).__name__}"), None

@@ -1,6 +1,6 @@
 """What HTTP statuses mean where a provider's page says nothing of its own (streaming.md, 4.4)."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import orjson
@@ -28,7 +28,9 @@ def by_status(response: HttpResponse, detail: str) -> Answer:
     if 200 <= response.status < 300:
         return Answer(AnswerClass.ACCEPTED, detail)
     if 300 <= response.status < 400:
-        return Answer(AnswerClass.CONFIGURATION, "the provider answered with a redirect, which is never followed with a key")
+        return Answer(
+            AnswerClass.CONFIGURATION, "the provider answered with a redirect, which is never followed with a key"
+        )
     if response.status >= 500:
         return Answer(AnswerClass.UNKNOWN, detail, wait)
     return Answer(BY_STATUS.get(response.status, AnswerClass.CONFIGURATION), detail, wait)

@@ -23,7 +23,6 @@ from consumer.model.provider import (
     NotUnderstood,
     UnsafeRequest,
 )
-from consumer.model.scopes import ScopeKind
 from consumer.model.status import EventType, Status
 from consumer.model.terminations import AnswerClass
 from handlers.providers import answers, fields

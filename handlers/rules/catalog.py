@@ -22,7 +22,7 @@ def find(handler: str) -> EventRule:
         module, _, name = handler.partition(":")
         try:
             found = getattr(importlib.import_module(module), name, None)
-        except Exception as error:  # noqa: BLE001 -- people's module: whatever it raises is told with its name
+        except Exception as error:
             raise RuleError(f"{handler}: the module cannot be imported: {type(error).__name__}: {error}") from error
         if found is None:
             raise RuleError(f"{handler}: the module has no {name!r}")

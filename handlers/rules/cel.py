@@ -6,6 +6,7 @@ nothing. An expression that then cannot be decided (null where true or false is 
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cel
@@ -13,7 +14,8 @@ import cel
 from consumer.model.calls import Call
 from consumer.model.events import CallEvent
 from consumer.model.identity import digest
-from consumer.model.rules import EventRule, HoldText, RuleError, Stop
+from consumer.model.orders import Reach
+from consumer.model.rules import EventRule, RuleError, Stop
 from consumer.model.scopes import ScopeKind
 
 PATH = re.compile(r"\b(event|call|params)((?:\.[A-Za-z_]\w*)+)(?!\s*\()")
@@ -72,13 +74,13 @@ class Expression:
             raise RuleError(f"rule {rule}: the expression does not parse: {error}") from error
         bare = STRINGS.sub("''", text)
         self.paths = tuple(sorted({(m[1], *m[2].strip(".").split(".")) for m in PATH.finditer(bare)}))
-        known = {"event": EVENT_FIELDS, "call": CALL_FIELDS}
+        known: dict[str, Mapping[str, Any]] = {"event": EVENT_FIELDS, "call": CALL_FIELDS}
         for root, name, *_ in self.paths:
             if root in known and name not in known[root]:
                 raise RuleError(f"rule {rule}: {root} has no field {name!r}; it has {', '.join(known[root])}")
-        unknown = set(self._program.variables) - {"event", "call", "params"}
+        unknown = set(self._program.variables()) - {"event", "call", "params"}
         if unknown:
-            raise RuleError(f"rule {rule}: {sorted(unknown)[0]!r} is unknown; there are event, call and params")
+            raise RuleError(f"rule {rule}: {min(unknown)!r} is unknown; there are event, call and params")
 
     def true_for(self, event: CallEvent, call: Call, params: Mapping[str, Any]) -> bool:
         """Evaluate; whatever is not true is false.
@@ -115,10 +117,24 @@ def _fill(context: dict[str, Any], path: tuple[str, ...]) -> bool:
     return place.setdefault(path[-1], None) is None
 
 
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What a rule stops, and for how long: seconds, 0.0 once, None until released."""
+
+    scope: ScopeKind
+    hold: float | None
+    reach: Reach = Reach.KNOWN
+
+
 def cel_rule(
-    name: str, expression: str, *, scope: ScopeKind, hold: HoldText | None, reason: str | None, params: Mapping[str, Any]
+    name: str,
+    expression: str,
+    *,
+    aim: Aim,
+    reason: str | None,
+    params: Mapping[str, Any],
 ) -> EventRule:
-    """Make a rule of an expression that stops ``scope`` of the call when it is true.
+    """Make a rule of an expression that stops ``aim`` of the call when it is true.
 
     Raises:
         RuleError: the expression cannot be compiled.
@@ -130,6 +146,6 @@ def cel_rule(
     def evaluate(event: CallEvent, call: Call) -> Stop | None:
         if not compiled.true_for(event, call, params):
             return None
-        return Stop.of_kind(scope, call, reason=because, hold=hold)
+        return replace(Stop.of_kind(aim.scope, call, reason=because), hold=aim.hold, reach=aim.reach)
 
-    return EventRule(name, "1", digest((expression, scope, str(hold)), 6), evaluate)
+    return EventRule(name, "1", digest((expression, aim.scope, str(aim.hold), aim.reach), 6), evaluate)

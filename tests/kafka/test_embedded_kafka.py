@@ -80,7 +80,7 @@ def is_gone(pid: int) -> bool:
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 (a process's state has no event)
+        while not condition():
             await asyncio.sleep(0.02)
 
 

@@ -113,7 +113,7 @@ async def playing(
 async def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait for a condition; fails when it does not come true in time."""
     async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110 - any condition, in objects that know no events
+        while not holds():
             await asyncio.sleep(0.005)
 
 

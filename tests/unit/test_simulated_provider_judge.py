@@ -92,7 +92,12 @@ async def test_the_control_api_tells_starts_and_resets() -> None:
         await stage.control("POST", "/faults", {"faults": [{"kind": "lie", "count": 3}, {"kind": "slow"}]})
         _, faults = await stage.control("DELETE", "/faults?kind=slow")
         assert [fault["kind"] for fault in faults["faults"]] == ["lie"]
-        assert (await stage.control("GET", "/verdict"))[1]["calls"] == 12
+        await stage.ask("PATCH", "/campaign/terminate", {"campaign_id": campaign["campaign_id"]})
+        stage.simulator.exchange.faults.clear()
+        await stage.ask("PATCH", "/campaign/terminate", {"campaign_id": campaign["campaign_id"]})
+        verdict = (await stage.control("GET", "/verdict"))[1]
+        assert (verdict["calls"], verdict["calls_cut_by_status"]) == (12, {"registered": 11})
+        assert (verdict["faults_struck"], verdict["violations"]) == ({"lie": 1}, {})
         assert await stage.control("POST", "/reset") == (200, {"restarted": False})
         assert (await stage.control("GET", "/verdict"))[1]["calls"] == 0
         assert (await stage.control("GET", "/faults"))[1] == {"faults": []}
