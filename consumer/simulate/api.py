@@ -37,7 +37,6 @@ class ApiRequest:
 class Answer:
     status: int
     body: Any
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,8 @@ class Call:
     talk_seconds: float = 0.0
     cost: float = 0.0
     opted_out: bool = False
-    cut_told: bool = True
-    """False when the answer to the request that terminated it was withheld or false."""
+    cut_told: bool = False
+    """Whether somebody has been told truthfully that it was terminated."""
 
     @property
     def terminable(self) -> bool:

@@ -25,6 +25,8 @@ class Exchange:
     ) -> None:
         self.scenario = scenario
         self._object_ids = object_ids
+        self.effects = True
+        """Off while a request is judged that a fault keeps from having an effect."""
         self.dice = Dice(scenario.seed, scenario.run)
         self.timeline = Timeline()
         self.table = CallTable()
@@ -54,6 +56,8 @@ class Exchange:
 
     def stop_campaign(self, campaign: Campaign, now: float, *, live: bool = False) -> int:
         """End a campaign for good, where a provider knows that; gives how many calls to say were stopped."""
+        if not self.effects:
+            return 0
         calls = campaign.group.having(OPEN if live else TERMINABLE)
         if self._lies(now):
             return len(calls)
@@ -66,6 +70,8 @@ class Exchange:
 
         Under the fault `lie` nothing happens and the client is told that it did; `ignore-ids` leaves its calls out.
         """
+        if not self.effects:
+            return []
         open_calls = [call for call in calls if call.terminable or (live and call.status is Status.ONGOING)]
         return open_calls if open_calls and self._lies(now) else self._cut(open_calls, now)
 
@@ -84,7 +90,7 @@ class Exchange:
 
     def poisoned(self, call_ids: Iterable[str], now: float) -> bool:
         """Whether one of the ids spoils the whole request (the fault `poison`)."""
-        return any(self._struck(FaultKind.POISON, call_id, now) for call_id in call_ids)
+        return self.effects and any(self._struck(FaultKind.POISON, call_id, now) for call_id in call_ids)
 
     def _struck(self, kind: FaultKind, call_id: str, now: float) -> bool:
         struck = self.faults.strikes_id(kind, call_id, now)

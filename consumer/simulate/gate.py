@@ -63,8 +63,12 @@ class Gate:
             judge.answered(answer.status, truthfully=True, stops=endpoint.stops)
             return _respond(_response(answer))
         judge.faults[fault.kind] += 1
-        if fault.applied:
+        # judged like any other, whether it has an effect or not
+        self._exchange.effects = fault.applied
+        try:
             endpoint.answer(request, now)
+        finally:
+            self._exchange.effects = True
         if fault.kind in {FaultKind.TIMEOUT, FaultKind.RESET}:
             judge.answered(None, truthfully=False, stops=endpoint.stops)
             return self._hang_up if fault.kind is FaultKind.RESET else self._never_answer
@@ -105,7 +109,7 @@ def _response(answer: Answer, more_headers: dict[str, str] | None = None) -> web
     return web.Response(
         status=answer.status,
         body=orjson.dumps(answer.body),
-        headers={**answer.headers, **(more_headers or {})},
+        headers=more_headers,
         content_type="application/json",
     )
 

@@ -167,11 +167,12 @@ class Judge:
 
     def answered(self, status: int | None, *, truthfully: bool, stops: bool) -> None:
         """Note the answer (None: never one) to the request whose ids and cuts were noted last."""
-        for call in self._in_request:
-            call.cut_told = truthfully
+        if truthfully:
+            for call in self._in_request:
+                call.cut_told = True
+            if self._campaign_in_request is not None:
+                self._campaign_in_request.stop_told = True
         self._in_request = []
-        if self._campaign_in_request is not None:
-            self._campaign_in_request.stop_told = truthfully
         self._campaign_in_request = None
         if stops:
             self._answers["none" if status is None else str(status)] += 1

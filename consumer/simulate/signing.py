@@ -12,7 +12,7 @@ class NoAuth:
     """Nothing is proven."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class HeaderSecret:
     """A static header, the only means Ringg documents."""
 
@@ -20,12 +20,12 @@ class HeaderSecret:
     name: str = "X-Webhook-Secret"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Bearer:
     secret: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Hmac:
     """HMAC-SHA256 of the body alone, as Bland signs (docs.bland.ai, webhook-signing)."""
 
@@ -34,7 +34,7 @@ class Hmac:
     encoding: Literal["hex", "base64"] = "hex"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StandardWebhooks:
     """Standard Webhooks 1.0.0, v1: a retry keeps the id, the timestamp is the attempt's. Secret: `whsec_` + base64."""
 

@@ -59,6 +59,23 @@ async def test_once_more_after_a_true_answer_is_needless_even_after_a_fault() ->
         assert stage.verdict.needless_ids == 2
 
 
+async def test_a_request_that_meets_a_fault_is_judged_all_the_same() -> None:
+    async with playing() as stage:
+        calls = (await stage.campaign(103))[1:]
+        await terminate(stage, calls[:1])
+        stage.fault("server-error")
+        await terminate(stage, calls[1:])
+        await stage.ask("PATCH", "/campaign/terminate", {"campaign_id": "a", "agent_id": "b"})
+        await terminate(stage, calls[:2])
+        verdict = stage.verdict
+        assert (verdict.requests_over_100, verdict.requests_with_wrong_selectors) == (1, 1)
+        assert (verdict.needless_ids, verdict.most_requests_for_one_call) == (1, 2)
+        assert verdict.calls_cut == 1
+        stage.simulator.exchange.faults.clear()
+        await terminate(stage, calls[:1])
+        assert stage.verdict.needless_ids == 2
+
+
 @pytest.mark.parametrize("applied", [True, False])
 async def test_a_request_that_is_never_answered_ends_when_the_client_gives_up(applied: bool) -> None:
     async with playing() as stage:
@@ -170,7 +187,7 @@ async def test_faults_are_for_stops_unless_they_say_otherwise_and_pass_with_time
         assert (await stage.ask("GET", "/calling/history"))[0] == 200
         assert (await terminate(stage, calls))[0] == 500
         stage.simulator.exchange.faults.clear()
-        stage.fault("server-error", on="read", seconds=0.2)
+        stage.fault("server-error", on="read", seconds=1)
         assert (await stage.ask("GET", "/calling/history"))[0] == 500
         await until(lambda: not stage.simulator.exchange.faults.in_force(stage.simulator.now()))
         assert (await stage.ask("GET", "/calling/history"))[0] == 200
