@@ -5,9 +5,12 @@ service down loudly; what it had not finished is in the log and goes on with the
 """
 
 import asyncio
+import contextlib
 import logging
+import os
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,23 +25,26 @@ from consumer.console.ledger_view import LedgerView
 from consumer.console.operators import Operators, OperatorToken, generated_token
 from consumer.console.page import page_routes
 from consumer.console.routes import console_routes
-from consumer.console.state import CallElsewhereError, ConsoleState
+from consumer.console.state import CallElsewhereError, ConsoleState, StillRejectedError
 from consumer.correlate.ask_rules import Rules
 from consumer.correlate.shard import SCHEMA as CORRELATE_SCHEMA
 from consumer.correlate.shard import CorrelateShard
 from consumer.guard.shard import SCHEMA as GUARD_SCHEMA
 from consumer.guard.shard import GuardShard
 from consumer.health import Check, Readiness, health_routes
+from consumer.ingest.intake import Intake
 from consumer.ingest.server import WebhookServer
 from consumer.kafka.connection import Connection
 from consumer.kafka.embedded import EmbeddedKafka, OnProgress
 from consumer.kafka.order_feed import OrderFeed
 from consumer.kafka.probe import KafkaProbe
-from consumer.kafka.producer import Producer
+from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.reader import GroupReader, fetch_records
+from consumer.kafka.rejected import RejectedLog
 from consumer.kafka.topics import Cluster, Topics, ensure_topics
 from consumer.kafka.view import View
 from consumer.kafka.worker import FoldingWorker, Shard, held_views
+from consumer.local_token import forget_token, keep_token
 from consumer.model.calls import Call
 from consumer.model.codec import decode_event
 from consumer.model.events import CallEvent, Position
@@ -53,6 +59,10 @@ logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
 KEEPALIVE_SECONDS = 15.0
 PORTS_TO_TRY = 50
+
+
+class ListenError(Exception):
+    """The address for HTTP cannot be listened on."""
 
 
 class Role(StrEnum):
@@ -90,9 +100,11 @@ class Service:
         self._on_progress = on_progress
         self._next_free_port = next_free_port
         self._stack = AsyncExitStack()
-        self._tasks: list[tuple[str, Callable[[], Any]]] = []
+        self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._checks: list[Check] = []
         self._routes: list[web.RouteDef] = []
+        self._ending = asyncio.Event()
+        self._kafka: EmbeddedKafka | None = None
         self._correlate: FoldingWorker | None = None
         self._terminate: TerminateRole | None = None
         self._webhooks: WebhookServer | None = None
@@ -112,10 +124,24 @@ class Service:
         await self._stack.aclose()
 
     async def run(self) -> None:
-        """Work until cancelled; the first task that fails ends all of them and is raised."""
+        """Work until ``end`` or cancelled; the first task that fails ends all of them and is raised."""
         async with asyncio.TaskGroup() as group:
-            for name, task in self._tasks:
-                group.create_task(task(), name=name)
+            tasks = [group.create_task(_named(name, task()), name=name) for name, task in self._tasks]
+            await self._ending.wait()
+            if self._webhooks:
+                await self._webhooks.drain(DRAIN_SECONDS)
+            for task in tasks:
+                task.cancel()
+
+    def end(self) -> None:
+        """Let ``run`` take no further webhook, finish those that are on their way, and return."""
+        self._ending.set()
+
+    def kill(self) -> None:
+        """End at once what would outlive this process; for one that is about to leave without further ado."""
+        for pid in self._kafka.pids if self._kafka else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     async def ready(self) -> None:
         """Wait until every check of ``/readyz`` is passed; ``run`` must be under way."""
@@ -124,12 +150,13 @@ class Service:
 
     async def _start(self) -> None:
         settings = self.settings
-        connection = await self._kafka()
+        connection = await self._connection()
         topics = topics_of(settings)
         cluster = await ensure_topics(connection, topics)
         producer = Producer(connection)
         await producer.start()
         self._stack.push_async_callback(producer.stop)
+        self._tasks.append(("producer", producer.watch))
         ttl = {account.name: account.decision_ttl for account in settings.accounts.values()}
         self.feed = OrderFeed(connection, topics.stop_orders, decision_ttl=ttl)
         await self.feed.start()
@@ -150,12 +177,15 @@ class Service:
         if Role.INGEST in self.roles:
             self._start_ingest(parts)
         url = await self._serve_http()
+        if token:
+            keep_token(settings.data_dir, token)
+            self._stack.callback(forget_token, settings.data_dir)
         self.started = Started(url, connection.bootstrap_servers, token)
 
-    async def _kafka(self) -> Connection:
+    async def _connection(self) -> Connection:
         if self.settings.kafka.bootstrap_servers is not None:
             return connection_of(self.settings, self.settings.kafka.bootstrap_servers)
-        kafka = EmbeddedKafka(self.settings.data_dir, on_progress=self._on_progress)
+        self._kafka = kafka = EmbeddedKafka(self.settings.data_dir, on_progress=self._on_progress)
         await self._stack.enter_async_context(kafka)
         self._tasks.append(("embedded kafka", kafka.supervise))
         return connection_of(self.settings, kafka.bootstrap_servers)
@@ -241,6 +271,8 @@ class Service:
             history=lambda call: self._history(parts, call),
             account_status=self._account_status,
             overview=self.overview,
+            rejected=RejectedLog(parts.connection, parts.topics.rejected),
+            reread=lambda account, event_id, raw: self._reread(parts.topics, account, event_id, raw),
         )
         self._routes += [*console_routes(state), *page_routes(state)]
         return made.token if made else None
@@ -294,6 +326,16 @@ class Service:
             for record in records
         ]
 
+    def _reread(self, topics: Topics, account: str, event_id: str, raw: bytes) -> Sequence[OutRecord]:
+        """Read a kept body again with what its account and the providers are now."""
+        configured = self.settings.accounts.get(account)
+        if configured is None:
+            raise StillRejectedError(f"there is no account {account} any more; add it to the configuration")
+        taken = Intake(configured, PROVIDERS[configured.provider], topics).read(raw, event_id)
+        if taken.reason is not None:
+            raise StillRejectedError(taken.reason)
+        return taken.records
+
     def _account_status(self, account: str) -> dict[str, Any]:
         """What this process knows of an account's traffic; null where another worker knows."""
         health = self._terminate.health(account) if self._terminate else None
@@ -335,18 +377,34 @@ class _Parts:
     node: str
 
 
+async def _named(name: str, task: Awaitable[None]) -> None:
+    try:
+        await task
+    except Exception as error:
+        error.add_note(f"this ended the task {name!r}")
+        raise
+
+
 async def _listen(runner: web.AppRunner, host: str, port: int, tries: int) -> int:
-    """Listen on ``port``, or on one of the following; gives the port taken."""
+    """Listen on ``port``, or on one of the following; gives the port taken.
+
+    Raises:
+        ListenError: none of them can be had.
+
+    """
+    last: OSError | None = None
     for candidate in range(port, port + tries):
-        site = web.TCPSite(runner, host, candidate)
         try:
-            await site.start()
-        except OSError:
-            if candidate == port + tries - 1:
-                raise
-            continue
-        return int(runner.addresses[0][1])
-    raise OSError(f"no port from {port} on is free")
+            await web.TCPSite(runner, host, candidate).start()
+        except OSError as error:
+            last = error
+        else:
+            return int(runner.addresses[0][1])
+    ports = f"port {port}" if tries == 1 else f"the ports {port} to {port + tries - 1}"
+    raise ListenError(
+        f"{ports} on {host} cannot be listened on: {os.strerror(last.errno) if last and last.errno else last}. "
+        "End what listens there, or set http.port and http.host (CALLBREAKER__HTTP__PORT) to another address."
+    ) from last
 
 
 def node_name(data_dir: Path) -> str:

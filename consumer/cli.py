@@ -1,35 +1,38 @@
-"""``callbreaker``: the command line."""
+"""``callbreaker``: the command line. Each group of commands is in a file of ``consumer.commands``."""
 
-import asyncio
-import logging
-import os
-from pathlib import Path
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from consumer.app import Role, Service
-from consumer.settings import load_settings
+from consumer.commands import config, operate, serve
 
-app = typer.Typer()
+app = typer.Typer(
+    name="callbreaker",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
-@app.command()
-def run(config: Annotated[Path | None, typer.Option()] = None) -> None:
-    """Run every role in one process."""
-    logging.basicConfig(level=logging.INFO)
-
-    async def serve() -> None:
-        async with Service(load_settings(config, os.environ), frozenset(Role)) as service:
-            typer.echo(str(service.started))
-            await service.run()
-
-    asyncio.run(serve())
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"callbreaker {version('callbreaker')}")
+        raise typer.Exit
 
 
 @app.callback()
-def callbreaker() -> None:
-    """A circuit breaker for outbound AI calling."""
+def callbreaker(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """A circuit breaker for outbound AI calling: webhooks in, stop orders out, every stopped call proven."""
+
+
+serve.add_to(app)
+operate.add_to(app)
+app.add_typer(config.app, name="config", rich_help_panel=serve.PANEL)
 
 
 def main() -> None:

@@ -1,11 +1,15 @@
+import asyncio
+import gc
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from consumer.kafka.embedded import EmbeddedKafka
+from tests.kafka.helpers import Breakable
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -16,7 +20,27 @@ async def kafka_servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
         yield kafka.bootstrap_servers
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def breakable_kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Breakable]:
+    """A second broker, for tests that kill or stop it."""
+    async with Breakable(tmp_path_factory.mktemp("breakable-kafka")) as kafka:
+        yield kafka
+
+
 @pytest.fixture
 def topic_prefix() -> str:
     """A prefix for topic and group names that no other test has."""
     return f"t{secrets.token_hex(4)}."
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def nothing_forgotten() -> AsyncIterator[None]:
+    """Fail a test that leaves behind an error nobody looked at, or a task nobody waited for."""
+    loop = asyncio.get_running_loop()
+    complaints: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    yield
+    gc.collect()
+    await asyncio.sleep(0)
+    loop.set_exception_handler(None)
+    assert not complaints

@@ -24,6 +24,8 @@ _OPERATIONS: tuple[tuple[str, str, str, str, tuple[str, ...], str | None], ...] 
         ("order_id", "account", "outcome", *_PAGED),
         None,
     ),
+    ("get", "/rejected", "listRejected", "Bodies and rule failures that were kept, newest first", _PAGED, None),
+    ("post", "/rejected/{rejected_id}/replay", "replayRejected", "Read a kept body again", (), None),
     ("get", "/accounts", "listAccounts", "Accounts: capabilities, rate, breaker, backlog", (), None),
 )
 _ENUMS: dict[str, list[str]] = {"state": list(OrderState), "outcome": list(State)}

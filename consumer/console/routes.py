@@ -4,6 +4,7 @@ from aiohttp import web
 
 from consumer.console.api_orders import OrderApi
 from consumer.console.api_reads import ReadApi
+from consumer.console.api_rejected import RejectedApi
 from consumer.console.openapi import document
 from consumer.console.problems import answering_problems, json_response
 from consumer.console.state import ConsoleState
@@ -13,7 +14,7 @@ PREFIX = "/api/v1"
 
 def console_routes(state: ConsoleState) -> list[web.RouteDef]:
     """Give the routes of the operator API."""
-    orders, reads = OrderApi(state), ReadApi(state)
+    orders, reads, rejected = OrderApi(state), ReadApi(state), RejectedApi(state)
 
     async def openapi(_: web.Request) -> web.Response:
         return json_response(document())
@@ -27,6 +28,8 @@ def console_routes(state: ConsoleState) -> list[web.RouteDef]:
         web.post(f"{PREFIX}/stop-orders/{{order_id}}/reject", answering_problems(orders.reject)),
         web.get(f"{PREFIX}/calls/{{account}}/{{call_id}}", answering_problems(reads.call)),
         web.get(f"{PREFIX}/terminations", answering_problems(reads.terminations)),
+        web.get(f"{PREFIX}/rejected", answering_problems(rejected.listed)),
+        web.post(f"{PREFIX}/rejected/{{rejected_id}}/replay", answering_problems(rejected.replay)),
         web.get(f"{PREFIX}/accounts", answering_problems(reads.accounts)),
         web.get(f"{PREFIX}/openapi.json", openapi),
     ]

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 from consumer.console.ledger_view import LedgerView
 from consumer.console.operators import Operators
 from consumer.kafka.order_feed import OrderFeed
-from consumer.kafka.producer import Producer
+from consumer.kafka.producer import OutRecord, Producer
+from consumer.kafka.rejected import RejectedLog
 from consumer.kafka.topics import Topics
 from consumer.model.accounts import Account
 from consumer.model.calls import Call
@@ -30,6 +31,21 @@ class CallElsewhereError(Exception):
     """The call's partition is not held here."""
 
 
+class Reread(Protocol):
+    """Reads a body of ``rejected`` again; gives the records that it makes now.
+
+    Raises:
+        StillRejectedError: it is not understood now either.
+
+    """
+
+    def __call__(self, account: str, event_id: str, raw: bytes) -> Sequence[OutRecord]: ...
+
+
+class StillRejectedError(Exception):
+    """A kept body that is no event of its account; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConsoleState:
     """The console's view of the installation. ``account_status`` gives what is known here of an account's sending."""
@@ -45,3 +61,5 @@ class ConsoleState:
     history: Callable[[Call], Awaitable[Sequence[CallEvent]]]
     account_status: Callable[[str], dict[str, Any]]
     overview: Callable[[], dict[str, Any]]
+    rejected: RejectedLog
+    reread: Reread

@@ -1,7 +1,9 @@
 """The one producer: every role writes through it.
 
-Records wait in a lane per partition; a lane has one group-committed batch in flight, and what arrives meanwhile makes the
-next one. What goes wrong with aiokafka 0.14 is answered here and nowhere else (docs/decisions/0002-one-producer.md):
+Records wait in a lane per partition. All lanes with something to write are handed over together, each as one batch, so
+that they travel in one request; what arrives meanwhile makes the next round. A lane that is stuck holds up no other.
+
+What goes wrong with aiokafka 0.14 is answered here and nowhere else (docs/decisions/0002-one-producer.md):
 
 * an expired or refused batch leaves a sequence gap that fails that partition for ever → the client is replaced;
 * a batch never expires while its leader is known but silent → after ``stuck_seconds`` the client is replaced;
@@ -13,13 +15,16 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from consumer.kafka.connection import Connection
-from consumer.kafka.errors import Backpressure, LogError, LogUnavailable, RecordTooLarge
+from consumer.kafka.errors import Backpressure, LogUnavailable, RecordTooLarge
 from consumer.model.codec import VERSION
 
 logger = logging.getLogger(__name__)
@@ -30,6 +35,7 @@ STUCK_SECONDS = 12.0
 STOP_SECONDS = 3.0
 BACKOFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 OVERHEAD_BYTES = 100
+SWEEP_SECONDS = 0.1
 
 Headers = tuple[tuple[str, bytes], ...]
 FORMAT: Headers = (("v", VERSION),)
@@ -61,11 +67,22 @@ class _Item:
 
 
 @dataclass(slots=True, eq=False)
+class _Flight:
+    """A batch on its way: by which client, how many records of the lane's head it holds, since when."""
+
+    client: AIOKafkaProducer
+    taken: int
+    since: float
+
+
+@dataclass(slots=True, eq=False)
 class _Lane:
     topic: str
     partition: int
     items: deque[_Item] = field(default_factory=deque)
-    task: asyncio.Task[None] | None = None
+    flight: _Flight | None = None
+    failures: int = 0
+    not_before: float = 0.0
 
 
 class Producer:
@@ -84,11 +101,18 @@ class Producer:
         self._max_pending_bytes = max_pending_bytes
         self._stuck_seconds = stuck_seconds
         self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._waiting: dict[_Lane, None] = {}
+        self._flying = 0
         self._client: AIOKafkaProducer | None = None
-        self._replaced = asyncio.Event()
-        self._starting = asyncio.Lock()
         self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._pump_task: asyncio.Task[None] | None = None
         self._retired: set[asyncio.Task[None]] = set()
+        self._deadlines: deque[tuple[float, asyncio.Future[int]]] = deque()
+        self._sweep: asyncio.TimerHandle | None = None
         self.pending_bytes = 0
         self.replacements = 0
         self.failing = False
@@ -104,30 +128,50 @@ class Producer:
             self._client = await self._connect()
         except (KafkaError, OSError) as error:
             raise LogUnavailable(f"Kafka at {self._connection.bootstrap_servers} does not answer: {error}") from error
+        self._pump_task = asyncio.create_task(self._pump(), name="producer")
+
+    async def watch(self) -> None:
+        """Wait for the producer's task, which never ends by itself; whatever it dies of is raised here."""
+        if self._pump_task:
+            await asyncio.shield(self._pump_task)
 
     async def stop(self, deadline_seconds: float = STOP_SECONDS) -> None:
         """Write what waits, for at most ``deadline_seconds``, then close whatever the brokers do."""
-        tasks = [lane.task for lane in self._lanes.values() if lane.task]
-        if tasks:
-            await asyncio.wait(tasks, timeout=deadline_seconds)
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            logger.error("%d bytes could not be written to Kafka before the end", self.pending_bytes)
         self._closed = True
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._sweep:
+            self._sweep.cancel()
+        if self._pump_task:
+            self._pump_task.cancel()
+            await asyncio.gather(self._pump_task, return_exceptions=True)
         if self._client:
             await _close(self._client)
         await asyncio.gather(*self._retired, return_exceptions=True)
+        for lane in self._lanes.values():
+            for item in lane.items:
+                if not item.future.done():
+                    item.future.set_exception(LogUnavailable("the producer was closed before Kafka acknowledged"))
+                    item.future.exception()
 
-    def publish(self, record: OutRecord) -> asyncio.Future[int]:
+    def publish(self, record: OutRecord, *, within_seconds: float | None = None) -> asyncio.Future[int]:
         """Queue one record; the future gives its offset once all in-sync replicas have it.
 
-        Whoever stops waiting cancels the future: a record that has not left yet is then dropped.
+        After ``within_seconds`` it fails with ``LogUnavailable``, and a record that has not left yet is dropped; one that
+        has may still be written. The same happens when the future is cancelled. One sweep watches all deadlines, since a
+        timer for each of thousands of webhooks a second would cost more than writing them.
 
         Raises:
             Backpressure: more than ``max_pending_bytes`` wait already.
 
         """
-        return self._queue([record])
+        future = self._queue([record], bounded=True)
+        if within_seconds is not None:
+            self._deadlines.append((self._loop.time() + within_seconds, future))
+        return future
 
     async def publish_all(self, records: Iterable[OutRecord]) -> None:
         """Write records and wait until every one is acknowledged, however long Kafka is away."""
@@ -137,8 +181,8 @@ class Producer:
         if lanes:
             await asyncio.gather(*[self._queue(group, bounded=False) for group in lanes.values()])
 
-    def _queue(self, records: Sequence[OutRecord], *, bounded: bool = True) -> asyncio.Future[int]:
-        size = sum(record.size_bytes for record in records)
+    def _queue(self, records: Sequence[OutRecord], *, bounded: bool) -> asyncio.Future[int]:
+        size = sum([record.size_bytes for record in records])
         if self._closed:
             raise LogUnavailable("the producer is closed")
         if bounded and self.pending_bytes + size > self._max_pending_bytes:
@@ -149,72 +193,76 @@ class Producer:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane(*key)
-        item = _Item(records, asyncio.get_running_loop().create_future(), size)
+        item = _Item(records, self._loop.create_future(), size)
         lane.items.append(item)
         self.pending_bytes += size
-        if lane.task is None:
-            lane.task = asyncio.create_task(self._drain(lane), name=f"produce {lane.topic}/{lane.partition}")
+        self._idle.clear()
+        if lane.flight is None:
+            self._waiting[lane] = None
+            if not self._flying:
+                self._work.set()
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(SWEEP_SECONDS, self._look_around)
         return item.future
 
-    async def _drain(self, lane: _Lane) -> None:
-        try:
-            while lane.items:
-                await self._write_next(lane)
-        finally:
-            lane.task = None
-
-    async def _write_next(self, lane: _Lane) -> None:
-        """Write one batch from the head of the lane, for as long as it takes."""
-        for attempt in count():
-            self._drop_abandoned(lane)
-            if not lane.items:
-                return
+    async def _pump(self) -> None:
+        """Hand over one batch of every lane that waits, whenever there is work."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
             client = await self._connected()
-            try:
-                offset, taken = await self._send(client, lane)
-            except (MessageSizeTooLargeError, RecordTooLargeError) as error:
-                self._refuse(lane, error)
-                self._replace(client)
-            except (KafkaError, LogError, OSError, AssertionError) as error:
-                # AssertionError: aiokafka's own answer to a partition that its metadata has lost for a moment.
-                self.failing = True
-                logger.warning("writing to %s/%d failed, trying again: %r", lane.topic, lane.partition, error)
-                self._replace(client)
-                await asyncio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
-            else:
-                self.failing = False
-                self._acknowledge(lane, offset, taken)
-                return
+            now = self._loop.time()
+            for lane in [lane for lane in self._waiting if lane.not_before <= now]:
+                self._waiting.pop(lane, None)
+                self._drop_abandoned(lane)
+                if lane.items:
+                    await self._hand_over(client, lane, now)
+            if not self._flying and not self._waiting and not self.pending_bytes:
+                self._idle.set()
 
-    async def _send(self, client: AIOKafkaProducer, lane: _Lane) -> tuple[int, int]:
-        """Send one batch of the lane's first records; gives its base offset and how many records it took."""
+    async def _hand_over(self, client: AIOKafkaProducer, lane: _Lane, now: float) -> None:
         builder = client.create_batch()
-        taken = 0
-        for item in lane.items:
-            for record in item.records[item.written :]:
-                appended = builder.append(
-                    timestamp=None, key=record.key, value=record.value, headers=list(record.headers)
-                )
-                if appended is None:
-                    break
-                taken += 1
-            else:
-                continue
-            break
-        builder.close()
-        sending = asyncio.ensure_future(_deliver(client, builder, lane))
-        replaced = asyncio.ensure_future(self._replaced.wait())
+        flight = lane.flight = _Flight(client, _fill(builder, lane), now)
+        self._flying += 1
         try:
-            done, _ = await asyncio.wait(
-                {sending, replaced}, timeout=self._stuck_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            replaced.cancel()
-            if not sending.done():
-                sending.cancel()
-        if sending in done:
-            return sending.result(), taken
-        raise LogUnavailable("no acknowledgement in time" if replaced not in done else "the client was replaced")
+            async with asyncio.timeout(self._stuck_seconds):
+                sent = await client.send_batch(builder, lane.topic, partition=lane.partition)
+        except (KafkaError, OSError, AssertionError, TimeoutError) as error:
+            # AssertionError: aiokafka's own answer to a partition that its metadata has lost for a moment.
+            self._landed(lane, flight, error)
+        else:
+            sent.add_done_callback(partial(self._answered, lane, flight))
+
+    def _answered(self, lane: _Lane, flight: _Flight, sent: asyncio.Future[Any]) -> None:
+        error = asyncio.CancelledError() if sent.cancelled() else sent.exception()
+        if lane.flight is not flight:
+            return  # given up meanwhile, and on its way again
+        if error is None:
+            self._landed(lane, flight, None, int(sent.result().offset))
+        else:
+            self._landed(lane, flight, error)
+
+    def _landed(self, lane: _Lane, flight: _Flight, error: BaseException | None, base_offset: int = -1) -> None:
+        """Settle a batch: acknowledge its records, or keep them at the head of the lane to be sent again."""
+        lane.flight = None
+        self._flying -= 1
+        if error is None:
+            self.failing = False
+            lane.failures = 0
+            self._acknowledge(lane, base_offset, flight.taken)
+        elif isinstance(error, MessageSizeTooLargeError | RecordTooLargeError):
+            self._refuse(lane, error)
+            self._replace(flight.client)
+        else:
+            self.failing = True
+            logger.warning("writing to %s/%d failed, trying again: %r", lane.topic, lane.partition, error)
+            lane.not_before = self._loop.time() + BACKOFF_SECONDS[min(lane.failures, len(BACKOFF_SECONDS) - 1)]
+            lane.failures += 1
+            self._replace(flight.client)
+        if lane.items:
+            self._waiting[lane] = None
+        if not self._flying:
+            self._work.set()
 
     def _acknowledge(self, lane: _Lane, base_offset: int, taken: int) -> None:
         offset = base_offset
@@ -233,39 +281,57 @@ class Producer:
         self.pending_bytes -= lane.items.popleft().size_bytes
 
     def _drop_abandoned(self, lane: _Lane) -> None:
-        while lane.items and lane.items[0].future.cancelled():
+        while lane.items and lane.items[0].future.done():
             self._finish(lane)
 
-    def _refuse(self, lane: _Lane, error: Exception) -> None:
+    def _refuse(self, lane: _Lane, error: BaseException) -> None:
         item = lane.items[0]
         self._finish(lane)
         if not item.future.done():
             item.future.set_exception(RecordTooLarge(f"Kafka refuses a record of {item.size_bytes} bytes: {error}"))
 
+    def _look_around(self) -> None:
+        """Ten times a second while there is work: fail what waited too long, give up what is stuck, wake what is due."""
+        now = self._loop.time()
+        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][1].done()):
+            _, future = self._deadlines.popleft()
+            if not future.done():
+                future.set_exception(LogUnavailable("Kafka did not acknowledge in time"))
+        for lane in self._lanes.values():
+            flight = lane.flight
+            if flight and now - flight.since > self._stuck_seconds:
+                self._landed(lane, flight, LogUnavailable("no acknowledgement in time"))
+        if self._waiting:
+            self._work.set()
+        busy = self.pending_bytes or self._deadlines
+        self._sweep = self._loop.call_later(SWEEP_SECONDS, self._look_around) if busy else None
+
     def _replace(self, client: AIOKafkaProducer) -> None:
-        """Retire a client whose sequence numbers can no longer be trusted; everybody waiting on it sends again."""
+        """Retire a client whose sequence numbers can no longer be trusted; what it carried is sent again by the next."""
         if client is not self._client:
             return
         self._client = None
         self.replacements += 1
-        self._replaced.set()
-        self._replaced = asyncio.Event()
-        task = asyncio.create_task(_close(client), name="retire producer")
+        for lane in self._lanes.values():
+            if lane.flight and lane.flight.client is client:
+                lane.flight = None
+                self._flying -= 1
+                self._waiting[lane] = None
+        task = self._loop.create_task(_close(client), name="retire producer")
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
 
     async def _connected(self) -> AIOKafkaProducer:
         """Give the client, making a new one for as long as there is none."""
-        async with self._starting:
-            for attempt in count():
-                if self._client:
-                    return self._client
-                try:
-                    self._client = await self._connect()
-                except (KafkaError, OSError) as error:
-                    self.failing = True
-                    logger.warning("Kafka at %s does not answer: %s", self._connection.bootstrap_servers, error)
-                    await asyncio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
+        for attempt in count():
+            if self._client:
+                return self._client
+            try:
+                self._client = await self._connect()
+            except (KafkaError, OSError) as error:
+                self.failing = True
+                logger.warning("Kafka at %s does not answer: %s", self._connection.bootstrap_servers, error)
+                await asyncio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
         raise AssertionError("unreachable")
 
     async def _connect(self) -> AIOKafkaProducer:
@@ -285,18 +351,16 @@ class Producer:
         return client
 
 
-async def _deliver(client: AIOKafkaProducer, builder: object, lane: _Lane) -> int:
-    """Hand a batch over and wait for its base offset."""
-    sent = await client.send_batch(builder, lane.topic, partition=lane.partition)
-    sent.add_done_callback(_looked_at)
-    metadata = await asyncio.shield(sent)
-    return int(metadata.offset)
-
-
-def _looked_at(sent: asyncio.Future[object]) -> None:
-    """Look at the result of a batch nobody waits for any more, so that it is not reported as forgotten."""
-    if not sent.cancelled():
-        sent.exception()
+def _fill(builder: BatchBuilder, lane: _Lane) -> int:
+    """Put the lane's first records into a batch until it is full; says how many."""
+    taken = 0
+    for item in lane.items:
+        for record in item.records[item.written :] if item.written else item.records:
+            if builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
+                return taken
+            taken += 1
+    builder.close()
+    return taken
 
 
 async def _close(client: AIOKafkaProducer) -> None:

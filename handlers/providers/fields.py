@@ -21,7 +21,7 @@ def at_path(body: Mapping[str, Any], path: str) -> Any:
     """Follow a dotted path; None where it leads nowhere."""
     value: Any = body
     for name in path.split("."):
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             return None
         value = value.get(name)
     return value
@@ -109,4 +109,4 @@ def call_status(value: Any, field: str) -> Status | None:
 
 def mapping(value: Any) -> Mapping[str, Any]:
     """Take an object, or an empty one for anything else."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}

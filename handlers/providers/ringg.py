@@ -65,7 +65,7 @@ class Ringg:
     def read_webhook(self, account: Account, body: Mapping[str, Any], event_id: str) -> tuple[CallEvent, ...]:
         if "event_type" in body:
             return (self._event(account, body, event_id),)
-        if isinstance(body.get("data"), Mapping) and "call_id" in body["data"]:
+        if isinstance(body.get("data"), dict) and "call_id" in body["data"]:
             return (self._callback(account, body, event_id),)
         raise NotUnderstood("the body has neither event_type nor data.call_id")
 
