@@ -26,7 +26,7 @@ def authenticate(auth: WebhookAuth, headers: Mapping[str, str], body: bytes) -> 
 
     Args:
         auth: how this account's webhooks are authenticated.
-        headers: the request's headers; looked up without regard to case.
+        headers: the request's headers, a mapping that looks names up without regard to case.
         body: the raw bytes as received.
 
     Raises:
@@ -47,7 +47,8 @@ def authenticate(auth: WebhookAuth, headers: Mapping[str, str], body: bytes) -> 
 def _match_any(auth: HeaderAuth | BearerAuth, given: str | None, what: str) -> None:
     if not given:
         raise NotAuthentic(f"{what} is missing")
-    matches = [hmac.compare_digest(given.encode(), secret.get_secret_value().encode()) for secret in auth.secrets]
+    shown = given.encode(errors="surrogatepass")  # bytes that are not UTF-8 reach us as lone surrogates
+    matches = [hmac.compare_digest(shown, secret.get_secret_value().encode()) for secret in auth.secrets]
     if not any(matches):
         raise NotAuthentic(f"{what} is wrong")
 
@@ -76,8 +77,10 @@ def _check_standard(auth: StandardWebhooksAuth, headers: Mapping[str, str], body
     for secret in auth.secrets:
         try:
             Webhook(secret.get_secret_value()).verify(body, lowered, json_parse=False)
-        except (WebhookVerificationError, ValueError) as error:
+        except WebhookVerificationError as error:
             problems.append(str(error))
+        except ValueError:
+            problems.append("the webhook-signature, or what it signs, cannot be read")
         else:
             return
     raise NotAuthentic(problems[-1])

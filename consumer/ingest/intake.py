@@ -19,6 +19,7 @@ from consumer.model.provider import NotUnderstood, Provider
 
 MAX_EVENT_ID = 200
 MAX_REASON = 300
+MAX_NESTING = 100
 TRACEPARENT_LENGTH = 55
 
 
@@ -51,7 +52,9 @@ class Intake:
 
         """
         authenticate(self.account.webhook.auth, headers, raw)
-        event_id = headers.get("webhook-id", "")[:MAX_EVENT_ID] or body_event_id(self.account.name, raw)
+        given = headers.get("webhook-id", "")
+        usable = 0 < len(given) <= MAX_EVENT_ID and given.isascii() and given.isprintable()
+        event_id = given if usable else body_event_id(self.account.name, raw)
         return self.read(raw, event_id, headers.get("traceparent"))
 
     def read(self, raw: bytes, event_id: str, traceparent: str | None = None) -> Taken:
@@ -63,6 +66,8 @@ class Intake:
             return self._rejected(event_id, raw, f"not JSON: {error}", trace, not_json=True)
         if not isinstance(body, dict):
             return self._rejected(event_id, raw, "not a JSON object", trace)
+        if raw.count(b"{") + raw.count(b"[") > MAX_NESTING and nested_deeper_than(MAX_NESTING, body):
+            return self._rejected(event_id, raw, f"nested deeper than {MAX_NESTING}", trace)
         try:
             events = self._provider.read_webhook(self.account, body, event_id)
             records = tuple(self._record(event, raw if len(events) == 1 else None, trace) for event in events)
@@ -93,6 +98,21 @@ class Intake:
         value = orjson.dumps(record)
         partition = topic.partition_of(event_id.encode())
         return Taken(event_id, (OutRecord(topic.name, partition, key, value, trace),), reason, not_json)
+
+
+def nested_deeper_than(limit: int, value: Any) -> bool:
+    """Whether objects and lists stand more than ``limit`` deep in each other, so that not every reader could follow."""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def trace_headers(traceparent: str | None) -> Headers:

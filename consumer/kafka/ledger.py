@@ -8,10 +8,11 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from consumer.model.codec import decode_termination, encode_termination
-from consumer.model.terminations import COUNTS, Ended, Record, Termination, contribution, fold_termination
+from consumer.model.terminations import COUNTS, Ended, Record, State, Termination, contribution, fold_termination
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS terminations (
@@ -27,6 +28,9 @@ CREATE TABLE IF NOT EXISTS termination_orders (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS order_counts (
     order_id TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (order_id, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS state_counts (
+    account TEXT NOT NULL, state TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (account, state)
 ) WITHOUT ROWID;
 """
 
@@ -52,6 +56,7 @@ class Ledger:
         self._next_step = next_step
         self._changed: dict[str, Termination] = {}
         self._counts: dict[tuple[str, str], int] = {}
+        self._states: dict[tuple[str, State], int] = {}
 
     @property
     def dirty(self) -> bool:
@@ -102,37 +107,42 @@ class Ledger:
             "INSERT INTO order_counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
             [(order_id, name, value) for (order_id, name), value in self._counts.items() if value],
         )
+        connection.executemany(
+            "INSERT INTO state_counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+            [(account, state, value) for (account, state), value in self._states.items() if value],
+        )
         self._changed.clear()
         self._counts.clear()
+        self._states.clear()
 
     def to_send(self, account: str, now: float, limit: int, skip: AbstractSet[str]) -> list[Termination]:
-        """The next terminations of an account to be sent: by lane, then the longest waiting, but for ``skip``."""
+        """The next terminations of an account to be sent: by lane, then the longest waiting, but for ``skip``.
+
+        What was folded since the last ``save`` counts: a call whose end is known is not sent.
+        """
         rows = self._connection.execute(
             "SELECT termination_id, record FROM terminations WHERE account = ? AND step = 'send' AND act_at <= ?"
             " ORDER BY lane, decided_at, termination_id",
             (account, now),
         )
-        found: list[Termination] = []
-        for termination_id, record in rows:
-            if termination_id not in skip:
-                found.append(decode_termination(record))
-                if len(found) == limit:
-                    break
-        return found
+        due = (self._due(row, "send", now) for row in rows if row[0] not in skip)
+        return list(islice((t for t in due if t), limit))
 
     def to_close(self, now: float, limit: int) -> list[Termination]:
         """Terminations whose time is up."""
         rows = self._connection.execute(
-            "SELECT record FROM terminations WHERE step = 'close' AND act_at <= ? ORDER BY act_at LIMIT ?", (now, limit)
+            "SELECT termination_id, record FROM terminations WHERE step = 'close' AND act_at <= ? ORDER BY act_at",
+            (now,),
         )
-        return [decode_termination(row[0]) for row in rows]
+        due = (self._due(row, "close", now) for row in rows)
+        return list(islice((t for t in due if t), limit))
 
     def backlog(self, account: str) -> int:
-        """How many terminations of an account wait to be sent."""
+        """How many terminations of an account wait for a request; counted as they change, since there may be millions."""
         row = self._connection.execute(
-            "SELECT count(*) FROM terminations WHERE account = ? AND step = 'send'", (account,)
+            "SELECT value FROM state_counts WHERE account = ? AND state = ?", (account, State.WAITING)
         ).fetchone()
-        return int(row[0])
+        return int(row[0]) if row else 0
 
     def counts(self, order_id: str) -> dict[str, int]:
         """How many terminations of an order are, or have been, in each state."""
@@ -172,9 +182,22 @@ class Ledger:
 
     def totals(self) -> dict[str, int]:
         """How many terminations are in each state."""
-        return dict(self._connection.execute("SELECT state, count(*) FROM terminations GROUP BY state"))
+        return dict(
+            self._connection.execute("SELECT state, sum(value) FROM state_counts GROUP BY state HAVING sum(value) > 0")
+        )
+
+    def _due(self, row: tuple[str, bytes], step: str, now: float) -> Termination | None:
+        """Give the termination of a row, unless a change that is not saved yet has made another step of it."""
+        changed = self._changed.get(row[0])
+        if changed is None:
+            return decode_termination(row[1])
+        following = self._next_step(changed)
+        return changed if following.step == step and following.at <= now else None
 
     def _count(self, before: Termination | None, after: Termination) -> None:
+        self._states[after.account, after.state] = self._states.get((after.account, after.state), 0) + 1
+        if before is not None:
+            self._states[before.account, before.state] = self._states.get((before.account, before.state), 0) - 1
         old, new = contribution(before), contribution(after)
         for order_id in after.orders:
             had = before is not None and order_id in before.orders

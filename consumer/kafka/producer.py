@@ -33,6 +33,7 @@ MAX_BATCH_BYTES = 262_144
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 STUCK_SECONDS = 12.0
 STOP_SECONDS = 3.0
+CLOSE_SECONDS = 1.0
 BACKOFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 OVERHEAD_BYTES = 100
 SWEEP_SECONDS = 0.1
@@ -229,7 +230,8 @@ class Producer:
                 sent = await client.send_batch(builder, lane.topic, partition=lane.partition)
         except (KafkaError, OSError, AssertionError, TimeoutError) as error:
             # AssertionError: aiokafka's own answer to a partition that its metadata has lost for a moment.
-            self._landed(lane, flight, error)
+            if lane.flight is flight:
+                self._landed(lane, flight, error)
         else:
             sent.add_done_callback(partial(self._answered, lane, flight))
 
@@ -352,9 +354,11 @@ class Producer:
 
 
 def _fill(builder: BatchBuilder, lane: _Lane) -> int:
-    """Put the lane's first records into a batch until it is full; says how many."""
+    """Put the lane's first records into a batch until it is full, but for abandoned ones; says how many."""
     taken = 0
     for item in lane.items:
+        if item.future.done():
+            continue
         for record in item.records[item.written :] if item.written else item.records:
             if builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
                 return taken
@@ -364,12 +368,15 @@ def _fill(builder: BatchBuilder, lane: _Lane) -> int:
 
 
 async def _close(client: AIOKafkaProducer) -> None:
-    """Close a client whatever state it is in: its own ``stop`` waits for ever while brokers are down."""
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await client.stop()
-    except (TimeoutError, KafkaError, OSError):
-        sender = client._sender  # noqa: SLF001 -- stop() gives no bound; these are its own two last steps
-        if sender.sender_task is not None:
-            await sender.close()
-        await client.client.close()
+    """Close a client at once: its own ``stop`` waits, without a bound, for brokers to take what we still hold ourselves.
+
+    Connections go first, so that requests under way fail instead of running into their time-outs, and once more at the
+    end, for those that the sender had opened meanwhile.
+    """
+    client._closed = True  # noqa: SLF001 -- else its finaliser warns
+    for step in (client.client.close, client._sender.close, client.client.close):  # noqa: SLF001
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await step()
+        except (TimeoutError, KafkaError, OSError) as error:
+            logger.warning("a Kafka client did not close in time: %r", error)

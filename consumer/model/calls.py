@@ -1,57 +1,85 @@
 """The fold of a call's events into its life.
 
-Webhooks repeat, overtake each other and come late, so the fold never asks what came last. It keeps the greatest
-(attempt, rank, provider time) it has seen, and counts distinct events; both come out the same in every order.
+Webhooks repeat, overtake each other and come late, so the fold never asks what came last. It keeps what comes out the
+same in every order: the greatest (attempt, rank, provider time), counts of distinct events, and the greatest figure per
+attempt. Status, attempt, episode, attempts finished, connected, seconds and cost follow from these alone.
 
     rank   0 registered   1 ongoing   2 retry (this attempt is over, the next one waits)   3 final
 
-Some events do not say which attempt they belong to. A start without a number is the k-th distinct start seen, hence
-attempt k; a retry likewise. A final status without a number ends the call for good.
+Some events do not say which attempt they belong to. Of the starts and retries without a number, the k-th distinct one is
+attempt k, but a start never reaches beyond the attempt the call waits for: two reports of one start begin no second
+attempt. A final status without a number ends the call for good.
 
-An episode is one stay in a terminable status. It is numbered by the attempt the call is waiting for, so it too is the
-same in every order: ``registered`` waits for attempt 0, ``retry`` after attempt 0 waits for attempt 1.
+An episode is one stay in a terminable status, numbered by the attempt the call waits for: ``registered`` waits for
+attempt 0, ``retry`` after attempt 0 for attempt 1.
+
+Every order of the same events gives the same life, within these bounds:
+
+* a duplicate is recognised among the last ``SEEN_EVENTS`` distinct events of its call (senders give up within minutes);
+* a start whose webhook is lost cannot be told from one that is late: until the attempt ends, the call counts as waiting;
+* two final statuses of one attempt contradict each other: the one with the later provider time stands, else the later
+  one in the order of ``Status``;
+* ids and numbers are those of the first event that has them, since no provider changes them during a call;
+* if a provider reports the same retries with and without numbers, the figures of those without may be put beside the
+  wrong attempt.
 """
 
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from math import fsum
+from typing import NamedTuple
 
 from consumer.model.events import CallEvent
 from consumer.model.status import Status
 
-RANK = {
-    Status.REGISTERED: 0,
-    Status.ONGOING: 1,
-    Status.RETRY: 2,
-    Status.COMPLETED: 3,
-    Status.FAILED: 3,
-    Status.ERROR: 3,
-    Status.CANCELLED: 3,
-}
-TIE = {status: n for n, status in enumerate(Status)}
-ATTEMPT_UNKNOWN_FINAL = 1 << 30
+REGISTERED, ONGOING, RETRY, OVER = 0, 1, 2, 3
+RANK = {Status.REGISTERED: REGISTERED, Status.ONGOING: ONGOING, Status.RETRY: RETRY} | dict.fromkeys(
+    (Status.COMPLETED, Status.FAILED, Status.ERROR, Status.CANCELLED), OVER
+)
+STATUSES = tuple(Status)
+TIE = {status: n for n, status in enumerate(STATUSES)}
+UNNUMBERED = -1
 SEEN_EVENTS = 32
 SEEN_BYTES = 8
 HISTORY = 64
+
+Figures = tuple[tuple[int, float, float], ...]
+
+
+class Progress(NamedTuple):
+    """What the events have said of a call's attempts, and the status that follows.
+
+    ``order`` is the greatest (attempt, rank, provider time, tie) of the events whose attempt is known, ``closed`` the
+    greatest (provider time, tie) of the final ones without a number. ``starts`` and ``retries`` count those without a
+    number. ``finished`` has a bit per finished attempt; ``figures`` holds (attempt, seconds, cost) of each, ascending,
+    where ``UNNUMBERED`` stands for the last one.
+    """
+
+    status: Status | None = None
+    order: tuple[int, int, float, int] = (-1, -1, 0.0, -1)
+    closed: tuple[float, int] = (0.0, -1)
+    starts: int = 0
+    retries: int = 0
+    finished: int = 0
+    figures: Figures = ()
+
+
+NOTHING_YET = Progress()
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """What is known of one call.
 
-    ``order`` is the greatest (attempt, rank, provider time, tie) folded so far. ``finished`` has a bit per finished
-    attempt. ``seen`` holds the last event ids as 8-byte hashes, ``history`` the offsets of the events in the call's
-    partition. ``since`` is the broker's time at which the present episode began; ``decided`` names the stop orders for
-    which a termination of this episode has been written.
+    ``seen`` holds the last event ids as 8-byte hashes, ``history`` the offsets of the events in the call's partition.
+    ``since`` is the broker's time at which the present episode began; ``decided`` names the stop orders for which a
+    termination of this episode has been written.
     """
 
     account: str
     call_id: str
     provider: str
-    status: Status | None = None
-    order: tuple[int, int, float, int] = (-1, -1, 0.0, -1)
-    starts: int = 0
-    retries: int = 0
-    finished: int = 0
+    progress: Progress = NOTHING_YET
     connected: bool = False
     campaign_id: str | None = None
     agent_id: str | None = None
@@ -60,11 +88,14 @@ class Call:
     first_at: float = 0.0
     last_at: float = 0.0
     since: float = 0.0
-    seconds: float = 0.0
-    cost: float = 0.0
     seen: tuple[bytes, ...] = ()
     history: tuple[int, ...] = ()
     decided: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> Status | None:
+        """Where the call stands; None while no event has said."""
+        return self.progress.status
 
     @property
     def terminable(self) -> bool:
@@ -72,24 +103,42 @@ class Call:
         return self.status is not None and self.status.terminable
 
     @property
+    def episode(self) -> int:
+        """The attempt the call waits for while it is terminable, else the last one it waited for."""
+        return _awaited(self.progress.order)
+
+    @property
     def attempt(self) -> int:
-        """The highest attempt known, from 0."""
-        attempt = self.order[0]
-        known = max(self.starts - 1, self.retries - 1, self.finished.bit_length() - 1, 0)
-        return known if attempt in {-1, ATTEMPT_UNKNOWN_FINAL} else max(attempt, known)
+        """The highest attempt that is known to have begun or to be registered, from 0."""
+        awaited = self.episode
+        begun = self.progress.order[1] != RETRY or self.progress.starts > awaited or self._closed_by_an_attempt
+        return awaited if begun else awaited - 1
 
     @property
     def attempts_finished(self) -> int:
-        """How many attempts have ended, however they ended."""
-        return self.finished.bit_count()
+        """How many attempts have ended, however they ended; a cancelled one never took place."""
+        return (self.progress.finished | self._closed_by_an_attempt << self.episode).bit_count()
 
     @property
-    def episode(self) -> int:
-        """The attempt the call waits for while it is terminable, else the last one it waited for."""
-        attempt, rank = self.order[:2]
-        if rank == RANK[Status.RETRY]:
-            return attempt + 1
-        return attempt if rank == RANK[Status.REGISTERED] else self.attempt
+    def seconds(self) -> float:
+        """How long all attempts together took, as reported."""
+        return self._total(1)
+
+    @property
+    def cost(self) -> float:
+        """What all attempts together cost, in the provider's currency."""
+        return self._total(2)
+
+    @property
+    def _closed_by_an_attempt(self) -> bool:
+        tie = self.progress.closed[1]
+        return tie >= 0 and STATUSES[tie] is not Status.CANCELLED
+
+    def _total(self, column: int) -> float:
+        by_attempt = {figure[0]: float(figure[column]) for figure in self.progress.figures}
+        last = by_attempt.pop(UNNUMBERED, 0.0)
+        by_attempt[self.episode] = max(by_attempt.get(self.episode, 0.0), last)
+        return fsum(by_attempt.values())
 
     def with_decided(self, orders: tuple[str, ...]) -> "Call":
         """Note the orders for which a termination of this episode has been written."""
@@ -108,51 +157,67 @@ def fold(call: Call | None, event: CallEvent) -> Call:
     seen = event_hash(event.event_id)
     if seen in call.seen:
         return call
-    starts, retries, finished = call.starts, call.retries, call.finished
-    order = call.order
-    status = call.status
-    ended: int | None = None
-    if event.status is not None:
-        attempt, starts, retries = _attempt(event, call)
-        candidate = (attempt, RANK[event.status], event.at or 0.0, TIE[event.status])
-        if candidate > order:
-            order, status = candidate, event.status
-        if RANK[event.status] >= RANK[Status.RETRY] and event.status is not Status.CANCELLED:
-            ended = attempt if attempt != ATTEMPT_UNKNOWN_FINAL else max(call.attempt, retries)
-    newly_ended = ended is not None and not finished >> ended & 1
-    if ended is not None:
-        finished |= 1 << ended
-    folded = replace(
-        call,
-        status=status,
-        order=order,
-        starts=starts,
-        retries=retries,
-        finished=finished,
+    progress = call.progress if event.status is None else _advanced(call, event, event.status)
+    waits = progress.status is not None and progress.status.terminable
+    begins = waits and (not call.terminable or _awaited(progress.order) != call.episode)
+    return Call(
+        account=call.account,
+        call_id=call.call_id,
+        provider=call.provider,
+        progress=progress,
         connected=call.connected or event.connected,
         campaign_id=call.campaign_id or event.campaign_id,
         agent_id=call.agent_id or event.agent_id,
         number=call.number or event.number,
         from_number=call.from_number or event.from_number,
+        first_at=call.first_at,
         last_at=max(call.last_at, event.logged_at),
-        seconds=call.seconds + (event.duration_seconds or 0.0 if newly_ended else 0.0),
-        cost=call.cost + (event.cost or 0.0 if newly_ended else 0.0),
+        since=event.logged_at if begins else call.since,
         seen=(*call.seen, seen)[-SEEN_EVENTS:],
         history=(*call.history, event.position.offset)[-HISTORY:] if event.position else call.history,
+        decided=() if begins else call.decided,
     )
-    if folded.terminable and (not call.terminable or folded.episode != call.episode):
-        return replace(folded, since=event.logged_at, decided=())
-    return folded
 
 
-def _attempt(event: CallEvent, call: Call) -> tuple[int, int, int]:
-    """Place an event in an attempt, and count the starts and retries that do not name theirs."""
-    if event.attempt is not None:
-        return event.attempt, call.starts, call.retries
-    if event.status is Status.REGISTERED:
-        return 0, call.starts, call.retries
-    if event.status is Status.ONGOING:
-        return call.starts, call.starts + 1, call.retries
-    if event.status is Status.RETRY:
-        return call.retries, call.starts, call.retries + 1
-    return ATTEMPT_UNKNOWN_FINAL, call.starts, call.retries
+def _advanced(call: Call, event: CallEvent, status: Status) -> Progress:
+    """Put what the event says of its attempt beside what is known of the others."""
+    _, order, closed, starts, retries, finished, figures = call.progress
+    rank, moment, attempt = RANK[status], event.at or 0.0, event.attempt
+    if attempt is None:
+        if rank == ONGOING:
+            starts += 1
+        elif rank == OVER:
+            attempt, closed = UNNUMBERED, max(closed, (moment, TIE[status]))
+        elif rank == RETRY:
+            attempt, retries = retries, retries + 1
+        else:
+            attempt = 0
+    if attempt is not None and attempt != UNNUMBERED:
+        order = max(order, (attempt, rank, moment, TIE[status]))
+    if attempt is not None and rank >= RETRY and status is not Status.CANCELLED:
+        finished |= 1 << attempt if attempt != UNNUMBERED else 0
+        figures = _greatest(figures, (attempt, event.duration_seconds or 0.0, event.cost or 0.0))
+    return Progress(_status(order, closed, starts), order, closed, starts, retries, finished, figures)
+
+
+def _awaited(order: tuple[int, int, float, int]) -> int:
+    """The last attempt the call has waited for, as far as events with a known attempt tell."""
+    return order[0] + 1 if order[1] == RETRY else max(order[0], 0)
+
+
+def _status(order: tuple[int, int, float, int], closed: tuple[float, int], starts: int) -> Status | None:
+    if closed[1] >= 0:
+        return STATUSES[closed[1]]
+    if order[1] != OVER and starts > _awaited(order):
+        return Status.ONGOING
+    return STATUSES[order[3]] if order[3] >= 0 else None
+
+
+def _greatest(figures: Figures, new: tuple[int, float, float]) -> Figures:
+    """Keep the greatest seconds and cost reported of each attempt; several events may tell of one."""
+    attempt, seconds, cost = new
+    if not seconds and not cost:
+        return figures
+    _, known_seconds, known_cost = next((known for known in figures if known[0] == attempt), (attempt, 0.0, 0.0))
+    others = [known for known in figures if known[0] != attempt]
+    return tuple(sorted((*others, (attempt, max(known_seconds, seconds), max(known_cost, cost)))))

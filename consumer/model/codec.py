@@ -23,6 +23,17 @@ class CodecError(ValueError):
     """A record that is not one of ours, or of a version this program does not know."""
 
 
+_TEXT, _NUMBER, _COUNT, _OBJECT = frozenset({str}), frozenset({int, float}), frozenset({int}), frozenset({dict})
+_TYPES: dict[str, frozenset[type]] = (
+    dict.fromkeys(("account", "provider", "call_id", "event_id", "source", "order_id", "termination_id"), _TEXT)
+    | dict.fromkeys(("request_id", "campaign_id", "agent_id", "number", "from_number", "reason", "detail"), _TEXT)
+    | dict.fromkeys(("at", "duration_seconds", "cost", "hold", "decided_at", "retry_at", "canary_share"), _NUMBER)
+    | dict.fromkeys(("attempt", "episode", "n", "lane", "size"), _COUNT)
+    | dict.fromkeys(("analysis", "args", "raw"), _OBJECT)
+)
+"""What a field of any record holds, unless it is null; one of another type would break whoever folds it."""
+
+
 def loads(value: bytes | None) -> dict[str, Any]:
     """Parse a record's value into an object.
 
@@ -81,6 +92,7 @@ def decode_event(value: bytes | None, position: Position, logged_at: float) -> C
 
     """
     record = loads(value)
+    _check_types(record, ("account", "provider", "call_id", "event_id"))
     try:
         status = record.get("status")
         return CallEvent(
@@ -131,6 +143,7 @@ def decode_order_record(value: bytes | None, logged_at: float) -> StopOrder | Fa
 
     """
     record = loads(value)
+    _check_types(record, ("order_id",))
     try:
         if record["kind"] == "fact":
             return Fact(
@@ -179,6 +192,7 @@ def decode_termination_record(value: bytes | None) -> Record:
 
 def termination_record_from(raw: Mapping[str, Any]) -> Record:
     """Build the record from its parsed JSON object; ``decode_termination_record`` for one parsed already."""
+    _check_types(raw, ("termination_id", "account", "call_id", "episode"))
     try:
         kind = raw["kind"]
         if kind == "stop":
@@ -244,6 +258,16 @@ def _plain(value: Any) -> dict[str, Any]:
         for name in _NAMES[type(value)]
         if (content := getattr(value, name)) not in (None, (), "") or name in {"hold", "reason", "detail"}
     }
+
+
+def _check_types(record: Mapping[str, Any], required: Sequence[str]) -> None:
+    for name in required:
+        if record.get(name) is None:
+            raise CodecError(f"the record has no {name}")
+    for name, value in record.items():
+        wanted = _TYPES.get(name)
+        if wanted is not None and value is not None and type(value) not in wanted:
+            raise CodecError(f"the record's {name} is a {type(value).__name__}")
 
 
 def _build(cls: type[T], raw: Mapping[str, Any], **given: Any) -> T:

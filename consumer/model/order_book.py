@@ -26,6 +26,10 @@ class OrderBook:
     def __iter__(self) -> Iterator[OrderRecord]:
         return iter(self._records.values())
 
+    def __reversed__(self) -> Iterator[OrderRecord]:
+        """Begin with the order that was folded last."""
+        return reversed(self._records.values())
+
     def get(self, order_id: str) -> OrderRecord | None:
         return self._records.get(order_id)
 
@@ -43,17 +47,20 @@ class OrderBook:
         return record
 
     def put_fact(self, fact: Fact, offset: int) -> OrderRecord | None:
-        """Fold a fact; gives the order it changed, None when that order has not been read yet."""
+        """Fold a fact; gives the order it belongs to, None when that order has not been read yet."""
         record = self._records.get(fact.order_id)
         if record is None:
             self._early.setdefault(fact.order_id, []).append(fact)
             return None
-        self._records[fact.order_id] = record = record.with_fact(fact)
-        self._changed[fact.order_id] = offset
-        return record
+        changed = record.with_fact(fact)
+        if changed is not record:
+            self._records[fact.order_id] = changed
+            self._changed[fact.order_id] = max(offset, self._changed[fact.order_id])
+        return changed
 
     def forget(self, order_id: str) -> None:
         """Drop an order whose tombstone was read."""
+        self._early.pop(order_id, None)
         record = self._records.pop(order_id, None)
         if record is None:
             return

@@ -107,10 +107,12 @@ class OrderRecord:
         return next((fact for fact in self.facts if fact.kind is kind), None)
 
     def with_fact(self, fact: Fact) -> "OrderRecord":
-        """Add a fact; the first of a kind stays."""
-        if self.fact(fact.kind):
+        """Add a fact; of two of a kind the earlier stays, in whatever order they are read."""
+        known = self.fact(fact.kind)
+        if known and known.at <= fact.at:
             return self
-        return replace(self, facts=(*self.facts, fact))
+        others = [other for other in self.facts if other is not known]
+        return replace(self, facts=tuple(sorted((*others, fact), key=lambda one: (one.at, one.kind))))
 
     @property
     def since(self) -> float | None:

@@ -159,7 +159,11 @@ def _list(field: str, value: object) -> list[Any]:
 def _id(field: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ScopeError(f"scope.{field}", "must be a non-empty text")
-    if len(value.encode()) > MAX_ID_BYTES:
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ScopeError(f"scope.{field}", "holds half a character (a lone surrogate)") from None
+    if size > MAX_ID_BYTES:
         raise ScopeError(f"scope.{field}", f"is longer than {MAX_ID_BYTES} bytes")
     return value
 

@@ -6,9 +6,10 @@ dispatcher did: *attempt* before each request, *outcome* after it and at the end
 fixed order, so a termination keeps facts and its state is derived from them; folding is commutative and idempotent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from consumer.model.events import Position
@@ -221,13 +222,16 @@ Record = Decision | Ended | Attempt | Result
 
 
 def fold_termination(known: Termination | None, record: Record) -> Termination:
-    """Fold one record into a termination; records may come in any order and more than once."""
+    """Fold one record into a termination; records may come in any order and more than once.
+
+    Of several ends, or of several answers to one request, the earliest stands; of several outcomes the latest.
+    """
     t = known or Termination(record.termination_id, record.account, record.call_id, record.episode)
     match record:
         case Decision():
             return _fold_decision(t, record)
         case Ended():
-            return t if t.ended else replace(t, ended=record)
+            return t if t.ended and _moment(t.ended) <= _moment(record) else replace(t, ended=record)
         case Attempt():
             if any(attempt.request_id == record.request_id for attempt in t.attempts):
                 return t
@@ -238,19 +242,19 @@ def fold_termination(known: Termination | None, record: Record) -> Termination:
 
 
 def _fold_decision(t: Termination, decision: Decision) -> Termination:
-    first = decision.decided_at if not t.decided_at else min(t.decided_at, decision.decided_at)
+    first = not t.decided_status or (decision.decided_at, decision.status) < (t.decided_at, t.decided_status)
     return replace(
         t,
         orders=_union(t.orders, decision.orders),
         mode=max(t.mode, decision.mode, key=MODES.index),
         lane=min(t.lane, decision.lane),
-        decided_at=first,
-        decided_status=t.decided_status or decision.status,
+        decided_at=decision.decided_at if first else t.decided_at,
+        decided_status=decision.status if first else t.decided_status,
         attempt=max(t.attempt, decision.attempt),
         campaign_id=t.campaign_id or decision.campaign_id,
         agent_id=t.agent_id or decision.agent_id,
         number=t.number or decision.number,
-        evidence=_union(t.evidence, decision.evidence),
+        evidence=_union(t.evidence, decision.evidence, key=attrgetter("topic", "partition", "offset")),
     )
 
 
@@ -259,14 +263,21 @@ MODES = (Mode.SHADOW, Mode.CANARY, Mode.ENFORCE)
 
 def _fold_result(t: Termination, result: Result) -> Termination:
     if result.request_id is None:
-        return t if t.final and t.final.at >= result.at else replace(t, final=result)
-    if any(known.request_id == result.request_id for known in t.results):
+        return t if t.final and _moment(t.final) >= _moment(result) else replace(t, final=result)
+    known = next((known for known in t.results if known.request_id == result.request_id), None)
+    if known and _moment(known) <= _moment(result):
         return t
-    return replace(t, results=(*t.results, result))
+    results = sorted((*(r for r in t.results if r is not known), result), key=lambda r: (r.n, r.at, r.request_id))
+    return replace(t, results=tuple(results))
 
 
-def _union(left: tuple[T, ...], right: tuple[T, ...]) -> tuple[T, ...]:
-    return tuple(dict.fromkeys((*left, *right)))
+def _moment(record: Ended | Result) -> tuple[float, str]:
+    """Order records that contradict each other by their time, and at the same time by what they say."""
+    return record.at, repr(record)
+
+
+def _union(left: tuple[T, ...], right: tuple[T, ...], key: Callable[[T], Any] | None = None) -> tuple[T, ...]:
+    return left if left == right else tuple(sorted({*left, *right}, key=key or str))
 
 
 COUNTS = (

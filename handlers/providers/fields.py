@@ -4,17 +4,21 @@ What is absent is None. What is there but cannot be meant raises ``NotUnderstood
 kept in ``rejected`` instead of being half understood.
 """
 
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from consumer.model.accounts import Account
 from consumer.model.provider import NotUnderstood
 from consumer.model.scopes import MAX_ID_BYTES, normalise_number
 from consumer.model.status import Status
 
 MAX_ATTEMPT = 1_000
 MAX_TEXT_BYTES = 256
+MAX_NUMBER = 1e15
+MILLISECONDS_FROM = 1e11
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999, in seconds since the epoch."""
 
 
 def at_path(body: Mapping[str, Any], path: str) -> Any:
@@ -25,6 +29,24 @@ def at_path(body: Mapping[str, Any], path: str) -> Any:
             return None
         value = value.get(name)
     return value
+
+
+def mapped(
+    account: Account, body: Mapping[str, Any], data: Mapping[str, Any], own_names: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """Put what the account keeps elsewhere in its body under the names the provider itself would use.
+
+    Args:
+        account: its ``webhook.fields`` say where: our name of a field to a dotted path in the body.
+        body: the whole body, which the paths lead into.
+        data: the part of the body that tells of the call.
+        own_names: our name of a field to the provider's, where they differ.
+
+    """
+    where = account.webhook.fields
+    if not where:
+        return data
+    return {**data, **{own_names.get(name, name): at_path(body, path) for name, path in where.items()}}
 
 
 def identifier(value: Any, field: str) -> str | None:
@@ -76,13 +98,13 @@ def decimal_number(value: Any, field: str) -> float | None:
         number = float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise NotUnderstood(f"{field} is not a number") from error
-    if not math.isfinite(number):
-        raise NotUnderstood(f"{field} is not a finite number")
+    if not abs(number) <= MAX_NUMBER:
+        raise NotUnderstood(f"{field} is not a number of a size that can be meant")
     return number
 
 
 def timestamp(value: Any, field: str) -> float | None:
-    """Read ISO 8601 (without a zone: UTC) or seconds or milliseconds since the epoch; gives seconds."""
+    """Read ISO 8601 (without a zone: UTC) or seconds or milliseconds since the epoch; gives seconds, from 1970 to 9999."""
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -90,11 +112,13 @@ def timestamp(value: Any, field: str) -> float | None:
             moment = datetime.fromisoformat(value)
         except ValueError as error:
             raise NotUnderstood(f"{field} is not an ISO 8601 time") from error
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    number = decimal_number(value, field)
-    if number is None:
-        return None
-    return number / 1_000 if number > 1e11 else number
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    else:
+        number = decimal_number(value, field) or 0.0
+        seconds = number / 1_000 if number > MILLISECONDS_FROM else number
+    if not 0 <= seconds <= LAST_SECOND:
+        raise NotUnderstood(f"{field} is not a time from 1970 to 9999")
+    return seconds
 
 
 def call_status(value: Any, field: str) -> Status | None:

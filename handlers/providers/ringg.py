@@ -8,7 +8,7 @@ ignored". One endpoint takes four selectors, and a stray one stops a whole agent
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -43,6 +43,11 @@ TYPE_OF_STATUS = {
     Status.FAILED: EventType.FINISHED,
     Status.ERROR: EventType.FINISHED,
     Status.CANCELLED: EventType.OTHER,
+}
+OWN_NAMES = {
+    "campaign_id": "bulk_list_id",
+    "number": "to_number",
+    "at": "called_on",
 }
 ANALYSIS_FIELDS = ("analysis", "platform_analysis", "client_analysis", "analysis_data")
 
@@ -90,61 +95,57 @@ class Ringg:
         kind = EVENT_TYPES.get(str(body["event_type"]))
         if kind is None:
             raise NotUnderstood(f"event_type is {str(body['event_type'])[:60]!r}, which is not documented")
-        status = fields.call_status(body.get("status"), "status")
+        data = fields.mapped(account, body, body, {**OWN_NAMES, "attempt": "retry_count"})
+        status = fields.call_status(data.get("status"), "status")
         if kind is EventType.FINISHED and status is None:
             raise NotUnderstood("call_completed has no status")
         if kind is EventType.STARTED:
             status = status or Status.ONGOING
         analysis: dict[str, Any] = {}
-        for name in ANALYSIS_FIELDS:
-            analysis.update(fields.mapping(body.get(name)))
-        return self._build(account, body, body, event_id, kind, status, "retry_count", "call_duration", "", analysis)
+        if kind is EventType.ANALYSIS:
+            for name in ANALYSIS_FIELDS:
+                analysis.update(fields.mapping(data.get(name)))
+        return self._build(account, _Body(body, data, event_id, "retry_count"), kind, status, analysis)
 
     def _callback(self, account: Account, body: Mapping[str, Any], event_id: str) -> CallEvent:
-        data = body["data"]
+        data = fields.mapped(account, body, body["data"], {**OWN_NAMES, "attempt": "retry"})
         status = fields.call_status(data.get("status"), "data.status")
         if status is None:
             raise NotUnderstood("data.status is missing")
-        kind = TYPE_OF_STATUS[status]
         analysis = dict(fields.mapping(data.get("analysis")))
-        return self._build(account, body, data, event_id, kind, status, "retry", "call_duration", "data.", analysis)
+        return self._build(account, _Body(body, data, event_id, "retry"), TYPE_OF_STATUS[status], status, analysis)
 
-    def _build(  # noqa: PLR0913, PLR0917 -- the two envelopes differ in exactly these
-        self,
-        account: Account,
-        body: Mapping[str, Any],
-        data: Mapping[str, Any],
-        event_id: str,
-        kind: EventType,
-        status: Status | None,
-        attempt_field: str,
-        duration_field: str,
-        prefix: str,
-        analysis: Mapping[str, Any],
+    def _build(
+        self, account: Account, body: "_Body", kind: EventType, status: Status | None, analysis: Mapping[str, Any]
     ) -> CallEvent:
-        where = account.webhook.fields
-
-        def value(field: str, name: str) -> Any:
-            return fields.at_path(body, where[field]) if field in where else data.get(name)
-
-        duration = fields.decimal_number(data.get(duration_field), f"{prefix}{duration_field}")
+        get = body.data.get
+        duration = fields.decimal_number(get("call_duration"), "call_duration")
         return CallEvent(
             account=account.name,
             provider=self.name,
-            call_id=fields.required_identifier(data.get("call_id"), f"{prefix}call_id"),
-            event_id=event_id,
+            call_id=fields.required_identifier(get("call_id"), "call_id"),
+            event_id=get("event_id") or body.event_id,
             type=kind,
             status=status,
-            attempt=fields.whole_number(value("attempt", attempt_field), f"{prefix}{attempt_field}"),
-            campaign_id=fields.identifier(value("campaign_id", "bulk_list_id"), "campaign_id"),
-            agent_id=fields.identifier(value("agent_id", "agent_id"), f"{prefix}agent_id"),
-            number=fields.phone_number(value("number", "to_number"), f"{prefix}to_number"),
-            from_number=fields.phone_number(value("from_number", "from_number"), f"{prefix}from_number"),
-            at=fields.timestamp(value("at", "called_on"), f"{prefix}called_on"),
+            attempt=fields.whole_number(get(body.attempt_field), body.attempt_field),
+            campaign_id=fields.identifier(get("bulk_list_id"), "bulk_list_id"),
+            agent_id=fields.identifier(get("agent_id"), "agent_id"),
+            number=fields.phone_number(get("to_number"), "to_number"),
+            from_number=fields.phone_number(get("from_number"), "from_number"),
+            at=fields.timestamp(get("called_on"), "called_on"),
             duration_seconds=duration,
-            cost=fields.decimal_number(data.get("call_cost"), f"{prefix}call_cost"),
+            cost=fields.decimal_number(get("call_cost"), "call_cost"),
             connected=bool(duration) or status is Status.COMPLETED,
             analysis=analysis,
-            args=fields.mapping(data.get("custom_args_values")),
-            raw=body,
+            args=fields.mapping(get("custom_args_values")),
+            raw=body.whole,
         )
+
+
+class _Body(NamedTuple):
+    """One body: the whole of it, the part that tells of the call, and what that part calls the attempt."""
+
+    whole: Mapping[str, Any]
+    data: Mapping[str, Any]
+    event_id: str
+    attempt_field: str

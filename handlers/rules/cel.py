@@ -1,12 +1,14 @@
 """Rules in CEL (cel.dev): one expression over ``event``, ``call`` and ``params``.
 
 Absent is null and never an error: every path that the expression names is there, and holds null where the event has
-nothing. An expression that then cannot be decided (null where true or false is needed) is simply not true.
+nothing (but ``has(path)`` is false). An expression that then cannot be decided (null where true or false is needed) is
+simply not true.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, KeysView, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 import cel
@@ -18,8 +20,15 @@ from consumer.model.orders import Reach
 from consumer.model.rules import EventRule, RuleError, Stop
 from consumer.model.scopes import ScopeKind
 
-PATH = re.compile(r"\b(event|call|params)((?:\.[A-Za-z_]\w*)+)(?!\s*\()")
-STRINGS = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
+PATH = re.compile(r"(has\s*\(\s*)?(?<![\w.])(event|call|params)((?:\s*\.\s*[A-Za-z_]\w*\b)+)(?!\s*\()")
+NOT_CODE = re.compile(
+    r"""(?<!\w)(?:[bB]?[rR]|[rR][bB])(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"[^"]*"|'[^']*')"""
+    r"""|\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|//[^\n]*""",
+    re.DOTALL,
+)
+"""Strings and comments, in the forms of the CEL specification."""
+MACRO_VARIABLE = re.compile(r"\.\s*(?:all|exists|exists_one|filter|map)\s*\(\s*([A-Za-z_]\w*)\s*,")
+PARSE_ERROR = re.compile(r"<input>:(\d+):(\d+): (.*)")
 EVENT_FIELDS: dict[str, Callable[[CallEvent], Any]] = {
     "type": lambda e: str(e.type),
     "status": lambda e: str(e.status) if e.status else None,
@@ -64,29 +73,30 @@ class Expression:
         """Compile.
 
         Raises:
-            RuleError: it does not parse, or names something that is not there.
+            RuleError: it does not parse, or names something that is not there; the message says in which line and column.
 
         """
         self.text = text
+        self._rule = rule
+        self._code = NOT_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
         try:
             self._program = cel.compile(text)
         except ValueError as error:
-            raise RuleError(f"rule {rule}: the expression does not parse: {error}") from error
-        bare = STRINGS.sub("''", text)
-        self.paths = tuple(sorted({(m[1], *m[2].strip(".").split(".")) for m in PATH.finditer(bare)}))
-        known: dict[str, Mapping[str, Any]] = {"event": EVENT_FIELDS, "call": CALL_FIELDS}
-        for root, name, *_ in self.paths:
-            if root in known and name not in known[root]:
-                raise RuleError(f"rule {rule}: {root} has no field {name!r}; it has {', '.join(known[root])}")
-        unknown = set(self._program.variables()) - {"event", "call", "params"}
-        if unknown:
-            raise RuleError(f"rule {rule}: {min(unknown)!r} is unknown; there are event, call and params")
+            raise self._not_parsed(str(error)) from error
+        asked: dict[tuple[str, ...], bool] = {}
+        for match in PATH.finditer(self._code):
+            path = (match[2], *re.split(r"\s*\.\s*", match[3].strip())[1:])
+            self._check_field(path[0], path[1], match.start(2))
+            asked[path] = asked.get(path, False) or match[1] is None
+        self.paths = tuple(sorted(asked))
+        self._valued = frozenset(path for path, has_value in asked.items() if has_value)
+        self._check_names()
 
     def true_for(self, event: CallEvent, call: Call, params: Mapping[str, Any]) -> bool:
         """Evaluate; whatever is not true is false.
 
         Raises:
-            TypeError, ValueError, KeyError: the expression cannot be evaluated, though all it names is there.
+            Exception: the expression cannot be evaluated, though all it names is there.
 
         """
         context: dict[str, Any] = {"event": {}, "call": {}, "params": dict(params)}
@@ -95,26 +105,50 @@ class Expression:
                 context["event"][name] = EVENT_FIELDS[name](event)
             elif root == "call" and name not in context["call"]:
                 context["call"][name] = CALL_FIELDS[name](call)
-        absent = [path for path in self.paths if _fill(context, path)]
+        absent = [path for path in self.paths if self._fill(context, path)]
         try:
             return self._program.execute(context) is True
-        except (TypeError, ValueError, KeyError):
+        except Exception:
             if absent:
                 return False
             raise
 
-
-def _fill(context: dict[str, Any], path: tuple[str, ...]) -> bool:
-    """Put null where a path leads nowhere; says whether it found null or had to put it."""
-    place: Any = context
-    for name in path[:-1]:
-        following = place.get(name)
-        if not isinstance(following, dict):
-            following = place[name] = {} if following is None else following
+    def _fill(self, context: dict[str, Any], path: tuple[str, ...]) -> bool:
+        """Put null where a path leads nowhere; says whether it found null or had to put it. The event stays as it is."""
+        place = context[path[0]]
+        for depth, name in enumerate(path[1:-1], start=2):
+            following = place.get(name)
+            if following is None and path[:depth] not in self._valued:
+                following = {}
             if not isinstance(following, dict):
                 return True
-        place = following
-    return place.setdefault(path[-1], None) is None
+            place[name] = place = dict(following)
+        if path in self._valued:
+            place.setdefault(path[-1], None)
+        return place.get(path[-1]) is None
+
+    def _check_field(self, root: str, name: str, offset: int) -> None:
+        known: dict[str, KeysView[str]] = {"event": EVENT_FIELDS.keys(), "call": CALL_FIELDS.keys()}
+        if root in known and name not in known[root]:
+            raise self._refused(offset, f"{root} has no field {name!r}", name, known[root])
+
+    def _check_names(self) -> None:
+        roots = {"event", "call", "params"}
+        for name in sorted(set(self._program.variables()) - roots - set(MACRO_VARIABLE.findall(self._code))):
+            found = re.search(rf"(?<![\w.]){name}\b", self._code)
+            raise self._refused(found.start() if found else 0, f"{name!r} is unknown", name, roots)
+
+    def _refused(self, offset: int, what: str, name: str, known: Iterable[str]) -> RuleError:
+        line = self.text.count("\n", 0, offset) + 1
+        column = offset - (self.text.rfind("\n", 0, offset) + 1) + 1
+        near = get_close_matches(name, known, 1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        return RuleError(f"rule {self._rule}: line {line}, column {column}: {what}; {remedy}")
+
+    def _not_parsed(self, message: str) -> RuleError:
+        found = PARSE_ERROR.search(message)
+        where = f"line {found[1]}, column {found[2]}: {found[3]}" if found else message
+        return RuleError(f"rule {self._rule}: the expression does not parse: {where}")
 
 
 @dataclass(frozen=True, slots=True)
