@@ -5,6 +5,7 @@ service down loudly; what it had not finished is in the log and goes on with the
 """
 
 import asyncio
+import gc
 import contextlib
 import logging
 import os
@@ -26,6 +27,7 @@ from consumer.console.operators import Operators, OperatorToken, generated_token
 from consumer.console.page import page_routes
 from consumer.console.routes import console_routes
 from consumer.console.state import CallElsewhereError, ConsoleState, StillRejectedError
+from consumer.console.stream import Live
 from consumer.correlate.ask_rules import Rules
 from consumer.correlate.shard import SCHEMA as CORRELATE_SCHEMA
 from consumer.correlate.shard import CorrelateShard
@@ -33,6 +35,7 @@ from consumer.guard.shard import SCHEMA as GUARD_SCHEMA
 from consumer.guard.shard import GuardShard
 from consumer.health import Check, Readiness, health_routes
 from consumer.ingest.intake import Intake
+from consumer.ingest.metrics import webhooks_taken
 from consumer.ingest.server import WebhookServer
 from consumer.kafka.connection import Connection
 from consumer.kafka.embedded import EmbeddedKafka, OnProgress
@@ -180,6 +183,7 @@ class Service:
         if token:
             keep_token(settings.data_dir, token)
             self._stack.callback(forget_token, settings.data_dir)
+        quieten_gc()
         self.started = Started(url, connection.bootstrap_servers, token)
 
     async def _connection(self) -> Connection:
@@ -216,7 +220,9 @@ class Service:
 
         def open_shard(partition: int) -> CorrelateShard:
             view = self._view(parts, "correlate", partition, CORRELATE_SCHEMA)
-            return CorrelateShard(view, topics=parts.topics, feed=parts.feed, rules=rules, protected=protected)
+            return CorrelateShard(
+                view, partition=partition, topics=parts.topics, feed=parts.feed, rules=rules, protected=protected
+            )
 
         self._correlate, _ = await self._start_worker(parts, "correlate", [parts.topics.call_events.name], open_shard)
 
@@ -232,7 +238,9 @@ class Service:
 
         def open_shard(partition: int) -> TerminateShard:
             view = self._view(parts, "terminate", partition, TERMINATE_SCHEMA)
-            return TerminateShard(view, topics=parts.topics, book=parts.feed.book, accounts=accounts)
+            return TerminateShard(
+                view, topics=parts.topics, book=parts.feed.book, accounts=accounts, providers=PROVIDERS
+            )
 
         names = [parts.topics.terminations.name, parts.topics.termination_log.name]
         worker, reader = await self._start_worker(parts, "terminate", names, open_shard)
@@ -274,7 +282,9 @@ class Service:
             rejected=RejectedLog(parts.connection, parts.topics.rejected),
             reread=lambda account, event_id, raw: self._reread(parts.topics, account, event_id, raw),
         )
-        self._routes += [*console_routes(state), *page_routes(state)]
+        live = Live(state)
+        self._tasks.append(("live", live.run))
+        self._routes += [*console_routes(state, live), *page_routes()]
         return made.token if made else None
 
     def _start_ingest(self, parts: "_Parts") -> None:
@@ -350,14 +360,18 @@ class Service:
         }
 
     def overview(self) -> dict[str, Any]:
-        """The figures that the page and the terminal show."""
+        """The figures that the page and the terminal show; null is what only other processes know."""
         calls = [shard.calls.count() for shard in self._correlate_shards()]
+        verdicts = [check.passes() for check in self._checks]
         return {
             "now": time.time(),
-            "calls": sum(known for known, _ in calls),
-            "waiting": sum(waiting for _, waiting in calls),
+            "ready": all(verdict.ok for verdict in verdicts),
+            "checks": [{"name": v.name, "ok": v.ok, "reason": v.reason} for v in verdicts],
+            "kafka": {"servers": self.started.kafka_servers, "embedded": self._kafka is not None},
+            "webhooks": webhooks_taken() if self._webhooks else None,
+            "calls": sum(known for known, _ in calls) if self._correlate else None,
+            "waiting": sum(waiting for _, waiting in calls) if self._correlate else None,
             "terminations": self.ledger.ledger.totals() if self.ledger else {},
-            "ready": all(check.passes().ok for check in self._checks),
         }
 
     def _correlate_shards(self) -> list[CorrelateShard]:
@@ -405,6 +419,16 @@ async def _listen(runner: web.AppRunner, host: str, port: int, tries: int) -> in
         f"{ports} on {host} cannot be listened on: {os.strerror(last.errno) if last and last.errno else last}. "
         "End what listens there, or set http.port and http.host (CALLBREAKER__HTTP__PORT) to another address."
     ) from last
+
+
+def quieten_gc() -> None:
+    """Tell the garbage collector that what is there now stays, and to look at new objects less often.
+
+    Nothing of ours makes cycles on a hot path; by default it walks over the whole program many times a second.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def node_name(data_dir: Path) -> str:

@@ -58,6 +58,7 @@ def _stands(rule: EventRule, stop: Stop, event: CallEvent, book: OrderBook) -> b
     keys = stop.scope.index_keys()
     return any(
         record.order.by.name == rule.name
+        and not record.order.by.is_operator
         and record.order.scope == stop.scope
         and record.state(event.logged_at) in STANDING
         for record in book.with_scope_keys(event.account, keys[:1])

@@ -5,11 +5,11 @@ from typing import Any
 
 import orjson
 
-from consumer.model.calls import SEEN_BYTES, Call
+from consumer.model.calls import SEEN_BYTES, Call, Progress
 from consumer.model.scopes import Key
 from consumer.model.status import Status
 
-SCHEMA = """
+SCHEMA = """ -- calls.state: layout 2
 CREATE TABLE IF NOT EXISTS calls (
     account TEXT NOT NULL, call_id TEXT NOT NULL, campaign_id TEXT, agent_id TEXT, number TEXT,
     terminable INTEGER NOT NULL, last_at REAL NOT NULL, state BLOB NOT NULL, seen BLOB NOT NULL,
@@ -29,6 +29,7 @@ class Calls:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._changed: dict[tuple[str, str], Call] = {}
+        self._known, self._waiting = self._counted()
 
     @property
     def dirty(self) -> bool:
@@ -44,8 +45,11 @@ class Calls:
         ).fetchone()
         return _from_row(row) if row else None
 
-    def put(self, call: Call) -> None:
+    def put(self, call: Call, before: Call | None) -> None:
+        """Keep a call; ``before`` is what ``get`` or ``waiting`` gave for it."""
         self._changed[call.account, call.call_id] = call
+        self._known += before is None
+        self._waiting += call.terminable - (before is not None and before.terminable)
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write what changed into the open transaction."""
@@ -54,6 +58,10 @@ class Calls:
             " campaign_id = excluded.campaign_id, agent_id = excluded.agent_id, number = excluded.number,"
             " terminable = excluded.terminable, last_at = excluded.last_at, state = excluded.state, seen = excluded.seen",
             [_to_row(call) for call in self._changed.values()],
+        )
+        connection.executemany(
+            "INSERT INTO applied VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+            [("known", self._known), ("waiting", self._waiting)],
         )
         self._changed.clear()
 
@@ -86,13 +94,20 @@ class Calls:
 
     def count(self) -> tuple[int, int]:
         """How many calls are known, and how many of them wait."""
-        known, waiting = self._connection.execute("SELECT count(*), coalesce(sum(terminable), 0) FROM calls").fetchone()
-        return known, waiting
+        return self._known, self._waiting
 
     def applied_orders(self) -> int | None:
         """The next offset of ``stop-orders`` to be applied to these calls; None where none ever was."""
         row = self._connection.execute("SELECT value FROM applied WHERE name = 'orders'").fetchone()
         return int(row[0]) if row else None
+
+    def _counted(self) -> tuple[int, int]:
+        """The counts as they were saved with the rows: counting a million calls takes a third of a second."""
+        saved = dict(self._connection.execute("SELECT name, value FROM applied WHERE name IN ('known', 'waiting')"))
+        if saved:
+            return saved["known"], saved["waiting"]
+        known, waiting = self._connection.execute("SELECT count(*), coalesce(sum(terminable), 0) FROM calls").fetchone()
+        return known, waiting
 
 
 def save_applied_orders(connection: sqlite3.Connection, offset: int) -> None:
@@ -102,21 +117,16 @@ def save_applied_orders(connection: sqlite3.Connection, offset: int) -> None:
 
 
 def _to_row(call: Call) -> tuple[Any, ...]:
+    status, order, closed, starts, retries, finished, figures = call.progress
     state = orjson.dumps(
         (
             call.provider,
-            call.status,
-            call.order,
-            call.starts,
-            call.retries,
-            format(call.finished, "x"),
+            (status, order, closed, starts, retries, format(finished, "x"), figures),
             call.connected,
             call.from_number,
             call.first_at,
             call.last_at,
             call.since,
-            call.seconds,
-            call.cost,
             call.history,
             call.decided,
         )
@@ -136,19 +146,12 @@ def _to_row(call: Call) -> tuple[Any, ...]:
 
 def _from_row(row: tuple[Any, ...]) -> Call:
     account, call_id, campaign_id, agent_id, number, state, seen = row
-    (provider, status, order, starts, retries, finished, connected, from_number, *times, history, decided) = (
-        orjson.loads(state)
-    )
-    first_at, last_at, since, seconds, cost = times
+    provider, progress, connected, from_number, first_at, last_at, since, history, decided = orjson.loads(state)
     return Call(
         account=account,
         call_id=call_id,
         provider=provider,
-        status=Status(status) if status else None,
-        order=(order[0], order[1], order[2], order[3]),
-        starts=starts,
-        retries=retries,
-        finished=int(finished, 16),
+        progress=_progress(*progress),
         connected=connected,
         campaign_id=campaign_id,
         agent_id=agent_id,
@@ -157,9 +160,27 @@ def _from_row(row: tuple[Any, ...]) -> Call:
         first_at=first_at,
         last_at=last_at,
         since=since,
-        seconds=seconds,
-        cost=cost,
         seen=tuple(seen[i : i + SEEN_BYTES] for i in range(0, len(seen), SEEN_BYTES)),
         history=tuple(history),
         decided=tuple(decided),
+    )
+
+
+def _progress(
+    status: str | None,
+    order: list[Any],
+    closed: list[Any],
+    starts: int,
+    retries: int,
+    finished: str,
+    figures: list[list[Any]],
+) -> Progress:
+    return Progress(
+        Status(status) if status else None,
+        (order[0], order[1], order[2], order[3]),
+        (closed[0], closed[1]),
+        starts,
+        retries,
+        int(finished, 16),
+        tuple((attempt, seconds, cost) for attempt, seconds, cost in figures),
     )

@@ -4,13 +4,15 @@ Pure: a call, the orders, a time in; records out.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from consumer.model.calls import Call
 from consumer.model.events import CallEvent, Position
-from consumer.model.identity import termination_id
+from consumer.model.identity import digest, termination_id
 from consumer.model.order_book import OrderBook
-from consumer.model.orders import OrderRecord, effective_mode
+from consumer.model.orders import OrderRecord, Reach, effective_mode
 from consumer.model.protected import Protected
+from consumer.model.scopes import ScopeKind
 from consumer.model.status import Status
 from consumer.model.terminations import MODES, Decision, Ended
 
@@ -54,6 +56,37 @@ def decision(
     )
 
 
+NUMBERS_AT_ONCE = 100
+"""Ringg: "Maximum of 100 mobile numbers allowed per request"; no provider takes more."""
+
+
+def scope_decisions(record: OrderRecord, now: float) -> list[Decision]:
+    """Say that an order which reaches everything wants the provider's own stop of its scope, a request's worth each."""
+    order = record.order
+    if order.reach is not Reach.EVERYTHING or order.scope.kind is ScopeKind.CALL:
+        return []
+    numbers = order.scope.mobile_numbers
+    cuts = [numbers[n : n + NUMBERS_AT_ONCE] for n in range(0, len(numbers), NUMBERS_AT_ONCE)] or [()]
+    return [
+        Decision(
+            termination_id=digest(("scope", order.account, order.order_id, str(n))),
+            account=order.account,
+            call_id="",
+            episode=0,
+            orders=(order.order_id,),
+            mode=effective_mode(order, order.order_id, order.scope.campaign_id),
+            lane=order.lane,
+            decided_at=record.since or now,
+            status=Status.REGISTERED,
+            campaign_id=order.scope.campaign_id,
+            agent_id=order.scope.agent_id,
+            evidence=order.evidence[:8],
+            scope=replace(order.scope, mobile_numbers=cut),
+        )
+        for n, cut in enumerate(cuts)
+    ]
+
+
 def ended(before: Call, after: Call, event: CallEvent) -> Ended | None:
     """Say how the episode of ``before`` ended, if ``event`` ended it."""
     if not before.terminable or (after.terminable and after.episode == before.episode) or after.status is None:
@@ -64,7 +97,7 @@ def ended(before: Call, after: Call, event: CallEvent) -> Ended | None:
         call_id=before.call_id,
         episode=before.episode,
         status=after.status,
-        at=event.at or event.logged_at,
+        at=event.logged_at if event.at is None else event.at,
         evidence=event.position,
         source=event.source,
     )

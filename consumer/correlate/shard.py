@@ -9,7 +9,7 @@ import orjson
 from consumer.correlate import metrics
 from consumer.correlate.ask_rules import RuleFailure, Rules
 from consumer.correlate.calls import SCHEMA, Calls, save_applied_orders
-from consumer.correlate.decide import decision, ended, orders_for
+from consumer.correlate.decide import decision, ended, orders_for, scope_decisions
 from consumer.kafka.order_feed import OrderFeed, order_record
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.reader import LogRecord
@@ -18,7 +18,7 @@ from consumer.kafka.view import View
 from consumer.model.calls import Call, fold
 from consumer.model.codec import CodecError, decode_event, encode_termination_record
 from consumer.model.events import CallEvent, Position
-from consumer.model.orders import OrderRecord
+from consumer.model.orders import OrderRecord, Reach
 from consumer.model.protected import Protected
 from consumer.model.terminations import Decision, Ended
 
@@ -32,7 +32,10 @@ __all__ = ["SCHEMA", "CorrelateShard"]
 class CorrelateShard:
     """Folds call events, asks the rules, and joins calls with orders in both directions."""
 
-    def __init__(self, view: View, *, topics: Topics, feed: OrderFeed, rules: Rules, protected: Protected) -> None:
+    def __init__(
+        self, view: View, *, partition: int, topics: Topics, feed: OrderFeed, rules: Rules, protected: Protected
+    ) -> None:
+        self._partition = partition
         self.view = view
         self.calls = Calls(view.connection)
         self._topics = topics
@@ -102,7 +105,7 @@ class CorrelateShard:
             wanted = orders_for(after, self._feed.book, self._protected, event.logged_at)
             after, decided = self._decide(after, wanted, event.position, event.logged_at)
             outputs += decided
-        self.calls.put(after)
+        self.calls.put(after, before)
         return outputs
 
     def _ask_rules(self, event: CallEvent, call: Call) -> list[OutRecord]:
@@ -156,6 +159,7 @@ class CorrelateShard:
         for record in self._feed.book.changed_since(offset):
             if not record.in_force(now):
                 continue
+            yield self._whole_scope(record, now)
             for key in record.order.scope.index_keys():
                 after = ""
                 while calls := self.calls.waiting(record.order.account, key, after=after, limit=SCAN_CALLS):
@@ -164,10 +168,19 @@ class CorrelateShard:
 
     def _reconcile(self, now: float) -> Iterator[list[OutRecord]]:
         """Look at every waiting call once: after a rebuild, or where no order was ever applied."""
+        for record in self._feed.book:
+            if record.in_force(now) and record.order.reach is Reach.EVERYTHING:
+                yield self._whole_scope(record, now)
         after = ("", "")
         while calls := self.calls.all_waiting(after=after, limit=SCAN_CALLS):
             after = (calls[-1].account, calls[-1].call_id)
             yield self._join(calls, now)
+
+    def _whole_scope(self, record: OrderRecord, now: float) -> list[OutRecord]:
+        """Ask for the provider's own stop of a scope; of all partitions, the one that the order's id falls on says so."""
+        if self._topics.call_events.partition_of(record.order.order_id.encode()) != self._partition:
+            return []
+        return [self._termination_record(wanted) for wanted in scope_decisions(record, now)]
 
     def _join(self, calls: Sequence[Call], now: float) -> list[OutRecord]:
         outputs: list[OutRecord] = []
@@ -175,6 +188,6 @@ class CorrelateShard:
             wanted = orders_for(call, self._feed.book, self._protected, now)
             decided, records = self._decide(call, wanted, None, now)
             if records:
-                self.calls.put(decided)
+                self.calls.put(decided, call)
                 outputs += records
         return outputs

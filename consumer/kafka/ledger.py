@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS terminations (
     lane INTEGER NOT NULL, decided_at REAL NOT NULL, step TEXT, act_at REAL, record BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS to_send ON terminations (account, lane, decided_at, termination_id) WHERE step = 'send';
+CREATE INDEX IF NOT EXISTS to_look ON terminations (account, act_at) WHERE step = 'look';
 CREATE INDEX IF NOT EXISTS to_close ON terminations (act_at) WHERE step = 'close';
 CREATE INDEX IF NOT EXISTS by_time ON terminations (decided_at, termination_id);
 CREATE INDEX IF NOT EXISTS by_call ON terminations (account, call_id);
@@ -37,7 +38,7 @@ CREATE TABLE IF NOT EXISTS state_counts (
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """What is to be done with a termination, and when: ``send`` it, or ``close`` it with an outcome; None: nothing."""
+    """What is to be done with a termination, and when: ``send``, ``look`` how its call stands, or ``close``."""
 
     step: str | None
     at: float = 0.0
@@ -135,6 +136,16 @@ class Ledger:
             (now,),
         )
         due = (self._due(row, "close", now) for row in rows)
+        return list(islice((t for t in due if t), limit))
+
+    def to_look(self, account: str, now: float, limit: int) -> list[Termination]:
+        """Terminations of an account whose call is to be looked at, the longest due first."""
+        rows = self._connection.execute(
+            "SELECT termination_id, record FROM terminations WHERE account = ? AND step = 'look' AND act_at <= ?"
+            " ORDER BY act_at",
+            (account, now),
+        )
+        due = (self._due(row, "look", now) for row in rows)
         return list(islice((t for t in due if t), limit))
 
     def backlog(self, account: str) -> int:

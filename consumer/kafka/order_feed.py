@@ -73,20 +73,16 @@ class OrderFeed:
             if self.next_offset >= end:
                 self._caught_up.set()
             fetched = await self._reader.poll(max_records=1_000, timeout_ms=500)
-            changed = False
             for records in fetched.values():
                 for record in records:
                     self._fold(record)
-                    changed = True
-            if changed:
+            # Offsets that no longer hold a record, as compaction leaves them, are passed too.
+            self.next_offset = await self._reader.position(self.topic.name, 0)
+            if fetched:
                 for listener in self._listeners:
                     listener()
-            elif not self._caught_up.is_set():
-                # A compacted topic may end in offsets that no longer hold a record.
-                self.next_offset = max(self.next_offset, end)
 
     def _fold(self, record: LogRecord) -> None:
-        self.next_offset = record.offset + 1
         if record.value is None:
             self.book.forget((record.key or b"").decode())
             return

@@ -214,6 +214,9 @@ class Producer:
             client = await self._connected()
             now = self._loop.time()
             for lane in [lane for lane in self._waiting if lane.not_before <= now]:
+                if self._client is not client:  # replaced while a lane before this one was handed over
+                    self._work.set()
+                    break
                 self._waiting.pop(lane, None)
                 self._drop_abandoned(lane)
                 if lane.items:
@@ -283,8 +286,16 @@ class Producer:
         self.pending_bytes -= lane.items.popleft().size_bytes
 
     def _drop_abandoned(self, lane: _Lane) -> None:
-        while lane.items and lane.items[0].future.done():
-            self._finish(lane)
+        """Let go of what nobody waits for any more; only what may go into the next batch needs looking at."""
+        room = 2 * MAX_BATCH_BYTES
+        for item in lane.items:
+            if item.future.done():
+                self.pending_bytes -= sum(item.size_bytes for item in lane.items if item.future.done())
+                lane.items = deque(item for item in lane.items if not item.future.done())
+                return
+            room -= item.size_bytes
+            if room < 0:
+                return
 
     def _refuse(self, lane: _Lane, error: BaseException) -> None:
         item = lane.items[0]
@@ -354,11 +365,9 @@ class Producer:
 
 
 def _fill(builder: BatchBuilder, lane: _Lane) -> int:
-    """Put the lane's first records into a batch until it is full, but for abandoned ones; says how many."""
+    """Put the lane's first records into a batch until it is full; says how many."""
     taken = 0
     for item in lane.items:
-        if item.future.done():
-            continue
         for record in item.records[item.written :] if item.written else item.records:
             if builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
                 return taken

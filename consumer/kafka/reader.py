@@ -89,7 +89,8 @@ def _check_alive(consumer: AIOKafkaConsumer) -> None:
 class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """A member of a consumer group over one or more topics with the same partitions.
 
-    ``generation`` grows with every assignment; after that the owner opens each assigned partition with ``open``.
+    ``generation`` grows when partitions are taken away and when they are given. Once ``joined``, the owner opens each
+    assigned partition with ``open``.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._opened: set[TopicPartition] = set()
         self.assigned: frozenset[int] = frozenset()
         self.generation = 0
+        self.joined = False
         self._options = {
             **_options(connection, f"callbreaker-{group}"),
             "group_id": f"{connection.topic_prefix}callbreaker-{group}",
@@ -128,7 +130,7 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 -- always all of them
         self._opened.clear()
-        self.assigned = frozenset()
+        self.joined = False
         self.generation += 1
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
@@ -137,6 +139,7 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             self._client.pause(*tps)
         self._opened.clear()
         self.assigned = frozenset(tp.partition for tp in tps)
+        self.joined = True
         self.generation += 1
 
     async def committed(self, topic: str, partition: int) -> int | None:
@@ -232,6 +235,10 @@ class TopicReader:
         _check_alive(self._client)
         fetched = await self._client.getmany(timeout_ms=timeout_ms, max_records=max_records)
         return {(tp.topic, tp.partition): records for tp, records in fetched.items()}
+
+    async def position(self, topic: str, partition: int) -> int:
+        """Give the next offset of a partition that ``poll`` has not passed yet, whether or not there is a record at it."""
+        return int(await self._client.position(TopicPartition(topic, partition)))
 
     def position_after(self, records: Mapping[tuple[str, int], Sequence[LogRecord]]) -> dict[tuple[str, int], int]:
         """Give the next offset of each partition just read."""

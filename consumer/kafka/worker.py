@@ -26,6 +26,7 @@ from consumer.kafka.view import View
 logger = logging.getLogger(__name__)
 
 MAX_RECORDS = 500
+SLICE_RECORDS = 25
 POLL_MS = 200
 WORK_EVERY_SECONDS = 0.25
 COMMIT_EVERY_SECONDS = 1.0
@@ -124,7 +125,7 @@ class FoldingWorker:
     @property
     def ready(self) -> bool:
         """Whether the group has given us our share and all of it is read up to date."""
-        return self._generation == self._reader.generation > 0 and all(held.caught_up for held in self._held.values())
+        return self._generation == self._reader.generation and all(held.caught_up for held in self._held.values())
 
     def status(self) -> list[PartitionStatus]:
         first = self._topics[0]
@@ -148,7 +149,7 @@ class FoldingWorker:
 
     async def _consume(self) -> None:
         while True:
-            if self._generation != self._reader.generation:
+            if self._reader.joined and self._generation != self._reader.generation:
                 async with self._lock:
                     try:
                         await self._take_over()
@@ -204,13 +205,12 @@ class FoldingWorker:
         bounds = await self._reader.ends(assigned) if assigned else {}
         offsets: dict[tuple[str, int], int] = {}
         for partition in sorted(assigned):
+            committed = {topic: await self._reader.committed(topic, partition) or 0 for topic in self._topics}
             held = self._held.get(partition)
             shard = held.shard if held else self._open_shard(partition)
-            committed: dict[str, int] = {}
             following: dict[str, int] = {}
             for topic in self._topics:
                 first, _ = bounds[topic, partition]
-                committed[topic] = await self._reader.committed(topic, partition) or 0
                 following[topic] = max(shard.view.offsets.get((topic, partition), 0), first)
                 offsets[topic, partition] = following[topic]
             ends = {topic: bounds[topic, partition][1] for topic in self._topics}
@@ -232,10 +232,9 @@ class FoldingWorker:
             if held is None or not records:
                 continue
             boundary = bisect_left(records, held.committed[topic], key=lambda record: record.offset)
-            if boundary:
-                held.shard.fold(records[:boundary], live=False)
-            if boundary < len(records):
-                outputs += held.shard.fold(records[boundary:], live=True)
+            for part, live in _slices(records, boundary):
+                outputs += held.shard.fold(part, live=live)
+                await asyncio.sleep(0)  # heartbeats and webhooks get their turn, however slow a rule is
             held.next[topic] = records[-1].offset + 1
             folded.setdefault(partition, {})[topic, partition] = records[-1].offset + 1
         if outputs:
@@ -270,6 +269,13 @@ class FoldingWorker:
         for held in self._held.values():
             held.shard.view.close()
         self._held.clear()
+
+
+def _slices(records: Sequence[LogRecord], boundary: int) -> Iterable[tuple[Sequence[LogRecord], bool]]:
+    """Cut a batch into small parts, each wholly before the boundary (not live) or wholly behind it (live)."""
+    for start, end, live in ((0, boundary, False), (boundary, len(records), True)):
+        for first in range(start, end, SLICE_RECORDS):
+            yield records[first : min(first + SLICE_RECORDS, end)], live
 
 
 def held_views(folder: Path) -> Iterable[int]:

@@ -20,8 +20,8 @@ Every order of the same events gives the same life, within these bounds:
 * two final statuses of one attempt contradict each other: the one with the later provider time stands, else the later
   one in the order of ``Status``;
 * ids and numbers are those of the first event that has them, since no provider changes them during a call;
-* if a provider reports the same retries with and without numbers, the figures of those without may be put beside the
-  wrong attempt.
+* a look into the provider's call history (source ``history``) tells how the call stands, not which attempt it is in. It
+  is taken relative to what is known, and says nothing once a webhook has come that is later than the look.
 """
 
 from dataclasses import dataclass, replace
@@ -40,6 +40,15 @@ STATUSES = tuple(Status)
 TIE = {status: n for n, status in enumerate(STATUSES)}
 UNNUMBERED = -1
 SEEN_EVENTS = 32
+HISTORY_SOURCE = "history"
+NEWS = frozenset(
+    {
+        *((status, rank) for status in (Status.REGISTERED, Status.RETRY) for rank in (ONGOING, OVER)),
+        *((Status.ONGOING, rank) for rank in (RETRY, OVER)),
+        (Status.REGISTERED, RETRY),
+    }
+)
+"""Where a look into the history says more than is known: (status known, rank seen)."""
 SEEN_BYTES = 8
 HISTORY = 64
 
@@ -52,7 +61,7 @@ class Progress(NamedTuple):
     ``order`` is the greatest (attempt, rank, provider time, tie) of the events whose attempt is known, ``closed`` the
     greatest (provider time, tie) of the final ones without a number. ``starts`` and ``retries`` count those without a
     number. ``finished`` has a bit per finished attempt; ``figures`` holds (attempt, seconds, cost) of each, ascending,
-    where ``UNNUMBERED`` stands for the last one.
+    where ``UNNUMBERED`` is a final status without a number, and what is below are the retries without one.
     """
 
     status: Status | None = None
@@ -135,10 +144,14 @@ class Call:
         return tie >= 0 and STATUSES[tie] is not Status.CANCELLED
 
     def _total(self, column: int) -> float:
-        by_attempt = {figure[0]: float(figure[column]) for figure in self.progress.figures}
-        last = by_attempt.pop(UNNUMBERED, 0.0)
-        by_attempt[self.episode] = max(by_attempt.get(self.episode, 0.0), last)
-        return fsum(by_attempt.values())
+        """Add up the attempts; one that was reported with its number and without it counts once."""
+        last = self.episode
+        told = [(figure[0], float(figure[column])) for figure in self.progress.figures]
+        numbered = fsum(value for attempt, value in told if UNNUMBERED < attempt != last)
+        unnumbered = fsum(value for attempt, value in told if attempt < UNNUMBERED)
+        return max(numbered, unnumbered) + max(
+            (value for attempt, value in told if attempt in {UNNUMBERED, last}), default=0.0
+        )
 
     def with_decided(self, orders: tuple[str, ...]) -> "Call":
         """Note the orders for which a termination of this episode has been written."""
@@ -157,6 +170,8 @@ def fold(call: Call | None, event: CallEvent) -> Call:
     seen = event_hash(event.event_id)
     if seen in call.seen:
         return call
+    if event.source == HISTORY_SOURCE:
+        event = _placed(call, event)
     progress = call.progress if event.status is None else _advanced(call, event, event.status)
     waits = progress.status is not None and progress.status.terminable
     begins = waits and (not call.terminable or _awaited(progress.order) != call.episode)
@@ -179,24 +194,38 @@ def fold(call: Call | None, event: CallEvent) -> Call:
     )
 
 
+def _placed(call: Call, event: CallEvent) -> CallEvent:
+    """Give a look into the history the attempt it must be about, or no status where it is no news."""
+    attempt: int | None = None
+    if event.at is not None and call.last_at <= event.at and event.status is not None:
+        rank = RANK[event.status]
+        if call.status is None:
+            attempt = 0
+        elif (call.status, rank) in NEWS:
+            attempt = call.episode
+    return event._replace(attempt=attempt, status=event.status if attempt is not None else None)
+
+
 def _advanced(call: Call, event: CallEvent, status: Status) -> Progress:
     """Put what the event says of its attempt beside what is known of the others."""
     _, order, closed, starts, retries, finished, figures = call.progress
     rank, moment, attempt = RANK[status], event.at or 0.0, event.attempt
+    told_of = attempt
     if attempt is None:
         if rank == ONGOING:
             starts += 1
         elif rank == OVER:
-            attempt, closed = UNNUMBERED, max(closed, (moment, TIE[status]))
+            told_of, closed = UNNUMBERED, max(closed, (moment, TIE[status]))
         elif rank == RETRY:
-            attempt, retries = retries, retries + 1
+            attempt, told_of, retries = retries, UNNUMBERED - 1 - retries, retries + 1
         else:
             attempt = 0
-    if attempt is not None and attempt != UNNUMBERED:
+    ended = rank >= RETRY and status is not Status.CANCELLED
+    if attempt is not None:
         order = max(order, (attempt, rank, moment, TIE[status]))
-    if attempt is not None and rank >= RETRY and status is not Status.CANCELLED:
-        finished |= 1 << attempt if attempt != UNNUMBERED else 0
-        figures = _greatest(figures, (attempt, event.duration_seconds or 0.0, event.cost or 0.0))
+        finished |= ended << attempt
+    if ended and told_of is not None:
+        figures = _greatest(figures, (told_of, event.duration_seconds or 0.0, event.cost or 0.0))
     return Progress(_status(order, closed, starts), order, closed, starts, retries, finished, figures)
 
 

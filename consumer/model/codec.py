@@ -13,7 +13,17 @@ from consumer.model.events import CallEvent, Position
 from consumer.model.orders import Author, Fact, FactKind, Mode, Reach, StopOrder
 from consumer.model.scopes import Scope, ScopeError
 from consumer.model.status import EventType, Status
-from consumer.model.terminations import AnswerClass, Attempt, Decision, Ended, Record, Result, State, Termination
+from consumer.model.terminations import (
+    AnswerClass,
+    Attempt,
+    Decision,
+    Ended,
+    Looked,
+    Record,
+    Result,
+    State,
+    Termination,
+)
 
 VERSION = b"1"
 T = TypeVar("T")
@@ -177,7 +187,10 @@ def decode_order_record(value: bytes | None, logged_at: float) -> StopOrder | Fa
 
 def encode_termination_record(record: Record) -> bytes:
     """Write a decision, an end, an attempt or an outcome."""
-    return orjson.dumps({"kind": _KINDS[type(record)], **_plain(record)})
+    plain = _plain(record)
+    if isinstance(record, Decision) and record.scope:
+        plain["scope"] = record.scope.as_dict()
+    return orjson.dumps({"kind": _KINDS[type(record)], **plain})
 
 
 def decode_termination_record(value: bytes | None) -> Record:
@@ -203,7 +216,10 @@ def termination_record_from(raw: Mapping[str, Any]) -> Record:
                 mode=Mode(raw["mode"]),
                 status=Status(raw["status"]),
                 evidence=_positions(raw.get("evidence", ())),
+                scope=_scope(raw.get("scope")),
             )
+        if kind == "looked":
+            return _build(Looked, raw)
         if kind == "ended":
             evidence = raw.get("evidence")
             return _build(Ended, raw, status=Status(raw["status"]), evidence=Position(**evidence) if evidence else None)
@@ -219,13 +235,15 @@ def termination_record_from(raw: Mapping[str, Any]) -> Record:
                 orders=tuple(raw.get("orders", ())),
             )
         raise CodecError(f"unknown kind {kind!r}")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ScopeError) as error:
         raise CodecError(f"the record is not about a termination: {error!r}") from error
 
 
 def encode_termination(termination: Termination) -> bytes:
     """Write a termination with all its facts, as views keep it."""
-    return orjson.dumps(termination)
+    plain = {name: getattr(termination, name) for name in _NAMES[Termination]}
+    plain["scope"] = termination.scope.as_dict() if termination.scope else None
+    return orjson.dumps(plain)
 
 
 def decode_termination(value: bytes) -> Termination:
@@ -239,15 +257,18 @@ def decode_termination(value: bytes) -> Termination:
         "evidence": _positions(raw["evidence"]),
         "attempts": tuple(termination_record_from({"kind": "attempt", **attempt}) for attempt in raw["attempts"]),
         "results": tuple(termination_record_from({"kind": "outcome", **result}) for result in raw["results"]),
+        "looks": tuple(termination_record_from({"kind": "looked", **look}) for look in raw["looks"]),
+        "scope": _scope(raw["scope"]),
         "ended": termination_record_from({"kind": "ended", **ended}) if ended else None,
         "final": termination_record_from({"kind": "outcome", **final}) if final else None,
     }
     return _build(Termination, raw, **given)
 
 
-_KINDS = {Decision: "stop", Ended: "ended", Attempt: "attempt", Result: "outcome"}
+_KINDS = {Decision: "stop", Ended: "ended", Attempt: "attempt", Result: "outcome", Looked: "looked"}
 _NAMES = {
-    cls: tuple(f.name for f in fields(cls)) for cls in (StopOrder, Fact, Decision, Ended, Attempt, Result, Termination)
+    cls: tuple(f.name for f in fields(cls))
+    for cls in (StopOrder, Fact, Decision, Ended, Attempt, Result, Looked, Termination)
 }
 
 
@@ -273,6 +294,10 @@ def _check_types(record: Mapping[str, Any], required: Sequence[str]) -> None:
 def _build(cls: type[T], raw: Mapping[str, Any], **given: Any) -> T:
     names = _NAMES[cls]  # type: ignore[index]  # a narrower key than the table's
     return cls(**{name: raw[name] for name in names if name in raw and name not in given}, **given)
+
+
+def _scope(value: object) -> Scope | None:
+    return Scope.parse(value) if value else None
 
 
 def _positions(values: Sequence[Mapping[str, Any]]) -> tuple[Position, ...]:

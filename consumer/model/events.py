@@ -6,7 +6,6 @@ from typing import Any, Final, NamedTuple
 
 from consumer.model.status import EventType, Status
 
-
 EMPTY: Final[Mapping[str, Any]] = {}
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from consumer.model.events import Position
 from consumer.model.orders import Mode
+from consumer.model.scopes import Scope
 from consumer.model.status import Status
 
 T = TypeVar("T")
@@ -65,7 +66,8 @@ class AnswerClass(StrEnum):
 class Decision:
     """*Stop*: these orders want this call stopped, as far as the correlator knows at ``decided_at`` (broker's time).
 
-    ``bulk`` says that it comes from looking through many calls, so that others follow at once and a full batch is near.
+    ``scope`` makes it a stop of the whole scope by the provider itself; such a decision names no call. ``bulk`` says that
+    it comes from looking through many calls, so that others follow at once and a full batch is near.
     """
 
     termination_id: str
@@ -83,6 +85,7 @@ class Decision:
     number: str | None = None
     evidence: tuple[Position, ...] = ()
     bulk: bool = False
+    scope: Scope | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,22 @@ class Result:
     orders: tuple[str, ...] = ()
     confirmed_by: str | None = None
     late_seconds: float | None = None
+    reported: int | None = None
+    trace_id: str | None = None
+    more: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """*Looked*: the provider was asked at ``at`` how the call, or the scope, stands, and whether it still waits."""
+
+    termination_id: str
+    account: str
+    call_id: str
+    episode: int
+    at: float
+    waiting: bool
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +174,8 @@ class Termination:
     evidence: tuple[Position, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     results: tuple[Result, ...] = ()
+    looks: tuple[Looked, ...] = ()
+    scope: Scope | None = None
     ended: Ended | None = None
     final: Result | None = None
 
@@ -171,6 +192,12 @@ class Termination:
             return None
         latest = self.attempts[-1].request_id
         return next((result for result in self.results if result.request_id == latest), None)
+
+    @property
+    def looked_since(self) -> Looked | None:
+        """The latest look after the latest request; None where there was none."""
+        since = self.attempts[-1].at if self.attempts else 0.0
+        return self.looks[-1] if self.looks and self.looks[-1].at >= since else None
 
     @property
     def accepted(self) -> bool:
@@ -218,7 +245,7 @@ class Termination:
         return max(0.0, self.attempts[0].at - self.ended.at)
 
 
-Record = Decision | Ended | Attempt | Result
+Record = Decision | Ended | Attempt | Result | Looked
 
 
 def fold_termination(known: Termination | None, record: Record) -> Termination:
@@ -239,6 +266,12 @@ def fold_termination(known: Termination | None, record: Record) -> Termination:
             return replace(t, attempts=tuple(attempts), orders=_union(t.orders, record.orders))
         case Result():
             return _fold_result(t, record)
+        case Looked():
+            return t if record in t.looks else replace(t, looks=tuple(sorted((*t.looks, record), key=_looked_at)))
+
+
+def _looked_at(look: Looked) -> tuple[float, bool, str]:
+    return look.at, look.waiting, look.detail
 
 
 def _fold_decision(t: Termination, decision: Decision) -> Termination:
@@ -254,6 +287,7 @@ def _fold_decision(t: Termination, decision: Decision) -> Termination:
         campaign_id=t.campaign_id or decision.campaign_id,
         agent_id=t.agent_id or decision.agent_id,
         number=t.number or decision.number,
+        scope=t.scope or decision.scope,
         evidence=_union(t.evidence, decision.evidence, key=attrgetter("topic", "partition", "offset")),
     )
 

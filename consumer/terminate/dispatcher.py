@@ -38,12 +38,15 @@ class Dispatcher:
     """The sending side of one account. ``now`` is in seconds since the epoch throughout."""
 
     def __init__(self, account: Account, *, now: float) -> None:
-        self._rate = RateLimit(account.rate_limit.requests_per_second, account.rate_limit.burst, now=now)
+        limit = account.rate_limit
+        self._rate = RateLimit(limit.requests_per_second, limit.burst, now=now)
+        self._departures = RateLimit(limit.requests_per_second, limit.burst, now=now)
         self._batch_size = account.batch.size
         self._concurrency = FIRST_CONCURRENT
         self._failures = 0
         self._trips = 0
         self._throttles = 0
+        self._throttled_until = 0.0
         self._closed_until = 0.0
         self._half_open = False
         self._held: str | None = None
@@ -75,6 +78,22 @@ class Dispatcher:
         """Take the token for one request."""
         return self.next_at(now) <= now and self._rate.try_take(now)
 
+    def try_take(self, now: float) -> bool:
+        """Take the token for one more request of something that is already under way."""
+        return self._rate.try_take(now)
+
+    def try_depart(self, now: float) -> bool:
+        """Let a request that has its token leave, unless that would be too close to the ones before."""
+        return self._departures.try_take(now)
+
+    def departure_at(self, now: float) -> float:
+        """The earliest time at which a request may leave."""
+        return self._departures.next_at(now)
+
+    def rate_at(self, now: float) -> float:
+        """The earliest time at which the rate allows a request."""
+        return self._rate.next_at(now)
+
     def started(self, request_id: str, termination_ids: tuple[str, ...]) -> None:
         self._active.add(request_id)
         self._unfolded[request_id] = termination_ids
@@ -88,19 +107,15 @@ class Dispatcher:
         """Learn from an answer; gives the time before which its calls are not to be sent again."""
         self._active.discard(request_id)
         if answer.answer is AnswerClass.THROTTLED:
-            wait = answer.retry_after_seconds or THROTTLE_SECONDS[min(self._throttles, len(THROTTLE_SECONDS) - 1)]
-            self._throttles += 1
-            self._concurrency = max(1, self._concurrency // 2)
-            self._rate.block_until(now + wait)
-            return now + wait
+            return self._throttled(answer, now)
         self._throttles = 0
         if answer.answer in HOLDING:
             self._held = f"{answer.answer}: {answer.detail}" if answer.detail else str(answer.answer)
             self._closed_until = now + PROBE_SECONDS
             return now
-        self._held = None
         if answer.answer in FAILING:
             return self._failed(answer, now)
+        self._held = None
         self._failures = self._trips = 0
         self._half_open = False
         self._closed_until = 0.0
@@ -114,12 +129,29 @@ class Dispatcher:
             breaker = "open" if now < self._closed_until else "half_open"
         return Health(breaker, self._held, self._last_success_at, self._requests, len(self._active), self._concurrency)
 
+    def _throttled(self, answer: Answer, now: float) -> float:
+        if now >= self._throttled_until:  # what else was in flight is refused for the same reason
+            self._throttles = min(self._throttles + 1, len(THROTTLE_SECONDS))
+            self._concurrency = max(1, self._concurrency // 2)
+        wait = answer.retry_after_seconds or THROTTLE_SECONDS[max(self._throttles, 1) - 1]
+        self._throttled_until = max(self._throttled_until, now + wait)
+        self._rate.block_until(self._throttled_until)
+        self._probe_later(now)
+        return now + wait
+
+    def _probe_later(self, now: float) -> None:
+        """Keep to one probe a minute while a refusal stands that this answer says nothing about."""
+        if self._held:
+            self._closed_until = max(self._closed_until, now + PROBE_SECONDS)
+
     def _failed(self, answer: Answer, now: float) -> float:
         self._failures += 1
         self._concurrency = max(1, self._concurrency // 2)
         if answer.retry_after_seconds:
             self._rate.block_until(now + answer.retry_after_seconds)
-        if self._half_open or self._failures >= BREAKER_FAILURES:
+        already_open = self._half_open and now < self._closed_until  # this one left before the breaker opened
+        self._probe_later(now)
+        if self._failures >= BREAKER_FAILURES and not already_open:
             self._half_open = True
             self._closed_until = now + BREAKER_SECONDS[min(self._trips, len(BREAKER_SECONDS) - 1)]
             self._trips += 1

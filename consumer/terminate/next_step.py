@@ -1,44 +1,75 @@
 """What is to be done next with a termination, and when. Pure.
 
-A request that may have had an effect is repeated only after the time in which a webhook would have told, only while
-nothing says that the call has left its episode, and never more than ``MAX_SENDS`` times in all.
+A request that may have had an effect is repeated only after the time in which a webhook would have told, only after a
+look that says the call still waits (where the provider can be asked), and never more than ``MAX_SENDS`` times in all.
 """
 
 from collections.abc import Mapping
 
 from consumer.kafka.ledger import NOTHING, NextStep
 from consumer.model.accounts import Account
+from consumer.model.provider import Capabilities, Provider
 from consumer.model.terminations import AnswerClass, State, Termination
 
 MAX_SENDS = 3
 UNANSWERED_SECONDS = 30.0
 """After a crash between request and answer: longer than a request may take and than a lost partition may stay ours."""
 BACKOFF_SECONDS = (15.0, 30.0, 60.0)
+NONE_TERMINABLE_SECONDS = 2.0
+"""A provider that had nothing to terminate is asked at once how the call stands."""
 
 
-def next_step(t: Termination, account: Account) -> NextStep:
-    """Say what is to be done with ``t``: ``send`` it or ``close`` it, and from when on."""
+def next_step(t: Termination, account: Account, capabilities: Capabilities) -> NextStep:
+    """Say what is to be done with ``t``: ``send`` it, ``look`` how its call stands or ``close`` it, and from when on."""
+    due = _due(t, account)
+    if due is None:
+        return NOTHING
+    if t.state is State.WAITING:
+        return NextStep("send", due)
+    look = t.looked_since
+    if look is None and can_look(t, capabilities):
+        return NextStep("look", due)
+    answer = t.last_answer
+    if look is None and answer and answer.answer is AnswerClass.NONE_TERMINABLE:
+        return NextStep("close", answer.at + account.confirm_within)
+    if look is not None and not look.waiting:
+        return NextStep("close", look.at + account.confirm_within)
+    return NextStep("send" if t.sends < MAX_SENDS else "close", due)
+
+
+def can_look(t: Termination, capabilities: Capabilities) -> bool:
+    """Whether the provider can be asked how the call, or the scope, of ``t`` stands."""
+    return (capabilities.scope_state or capabilities.history) if t.scope else capabilities.look_up
+
+
+def must_look_first(t: Termination, capabilities: Capabilities) -> bool:
+    """Whether the state must be read right before this send.
+
+    Always where a stop would cut a live call, and before a repetition where a stop is not idempotent.
+    """
+    if t.scope:
+        return bool(t.attempts) and not capabilities.idempotent and capabilities.scope_state
+    return capabilities.look_before_stop
+
+
+def _due(t: Termination, account: Account) -> float | None:
+    """From when on something is to be done; None where nothing is."""
+    answer = t.last_answer
     match t.state:
         case State.WAITING:
-            answer = t.last_answer
-            return NextStep("send", answer.retry_at if answer else 0.0)
+            return answer.retry_at if answer else 0.0
         case State.REQUESTED:
-            return _again(t, t.attempts[-1].at + UNANSWERED_SECONDS)
-        case State.UNKNOWN:
-            answer = t.last_answer
-            wait = BACKOFF_SECONDS[min(t.sends, len(BACKOFF_SECONDS)) - 1] if t.sends else BACKOFF_SECONDS[0]
-            if answer and answer.answer is AnswerClass.NONE_TERMINABLE:
-                return NextStep("close", answer.at + account.confirm_within)
-            return _again(t, max(answer.at + wait, answer.retry_at) if answer else 0.0)
+            return t.attempts[-1].at + UNANSWERED_SECONDS
+        case State.UNKNOWN if answer and answer.answer is AnswerClass.NONE_TERMINABLE:
+            return answer.at + NONE_TERMINABLE_SECONDS
+        case State.UNKNOWN if answer:
+            wait = BACKOFF_SECONDS[min(max(t.sends, 1), len(BACKOFF_SECONDS)) - 1]
+            return max(answer.at + wait, answer.retry_at)
         case State.ACCEPTED:
-            answer = t.last_answer
-            return _again(t, (answer.at if answer else 0.0) + account.confirm_within)
+            accepted = max((r.at for r in t.results if r.answer is AnswerClass.ACCEPTED), default=0.0)
+            return max(accepted, answer.at if answer else 0.0) + account.confirm_within
         case _:
-            return NOTHING
-
-
-def _again(t: Termination, at: float) -> NextStep:
-    return NextStep("send" if t.sends < MAX_SENDS else "close", at)
+            return None
 
 
 def closing_outcome(t: Termination) -> tuple[State, str]:
@@ -47,17 +78,19 @@ def closing_outcome(t: Termination) -> tuple[State, str]:
     if answer and answer.answer is AnswerClass.NONE_TERMINABLE:
         return (
             State.NOT_FOUND,
-            "the provider had nothing to terminate under this id, and no webhook told how the call ended",
+            "the provider had nothing to terminate under this id, and nothing told how the call ended",
         )
-    return State.UNCONFIRMED, f"{t.sends} requests, and no webhook said that the call was stopped"
+    return State.UNCONFIRMED, f"{t.sends} requests, and nothing said that the call was stopped"
 
 
 class StepOf:
-    """``next_step`` for terminations of any configured account."""
+    """``next_step`` for terminations of any configured account; one of an account that was taken out waits."""
 
-    def __init__(self, accounts: Mapping[str, Account]) -> None:
-        self._accounts = accounts
+    def __init__(self, accounts: Mapping[str, Account], providers: Mapping[str, Provider]) -> None:
+        self._known = {
+            account.name: (account, providers[account.provider].capabilities) for account in accounts.values()
+        }
 
     def __call__(self, t: Termination) -> NextStep:
-        account = self._accounts.get(t.account)
-        return next_step(t, account) if account else NOTHING
+        known = self._known.get(t.account)
+        return next_step(t, *known) if known else NOTHING

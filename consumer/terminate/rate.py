@@ -1,8 +1,9 @@
 """The rate limit of one account: a token bucket under a sliding window.
 
 The bucket alone would let ``burst`` requests through right after a second in which ``requests_per_second`` went out. The
-window forbids that: in no second, wherever it begins, leave more than the greater of the two. A new owner of the account
-does not know what the old one has just sent, so it starts as if everything had been.
+window forbids that: in no second, wherever it begins, leave more than the greater of the two, in whole requests (2.5 a second
+with a burst of 1 is 2 in any second; a burst of 3 gives all 2.5). A new owner of the account does not know what the old
+one has just sent, so it starts as if everything had been: its first request leaves after a second.
 """
 
 import math
@@ -22,8 +23,8 @@ class RateLimit:
         self._tokens = 0.0
         self._at = now
         self._window = max(burst, math.floor(requests_per_second), 1)
-        self._sent: deque[float] = deque(maxlen=self._window)
-        self._blocked_until = now + min(WINDOW_SECONDS, 1 / requests_per_second)
+        self._sent = deque([now] * self._window, maxlen=self._window)
+        self._blocked_until = 0.0
 
     def try_take(self, now: float) -> bool:
         """Take a token if there is one."""
@@ -38,7 +39,7 @@ class RateLimit:
         self._tokens = min(float(self._burst), self._tokens + max(0.0, now - self._at) * self._rate)
         self._at = max(self._at, now)
         bucket = now if self._tokens >= 1.0 - 1e-9 else now + (1.0 - self._tokens) / self._rate
-        window = self._sent[0] + WINDOW_SECONDS + SLACK_SECONDS if len(self._sent) == self._window else 0.0
+        window = self._sent[0] + WINDOW_SECONDS + SLACK_SECONDS
         return max(bucket, window, self._blocked_until)
 
     def block_until(self, moment: float) -> None:

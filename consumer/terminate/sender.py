@@ -6,11 +6,15 @@ never followed: they would carry the key to another host.
 
 import logging
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import aiohttp
 
-from consumer.model.provider import Answer, HttpRequest, HttpResponse, Provider
+from consumer.model.provider import Answer, HttpRequest, HttpResponse
 from consumer.model.terminations import AnswerClass
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +38,19 @@ class Sender:
     async def close(self) -> None:
         await self._session.close()
 
-    async def send(self, provider: Provider, request: HttpRequest) -> tuple[Answer, int | None]:
+    async def send(
+        self, understand: Callable[[HttpResponse], Answer], request: HttpRequest
+    ) -> tuple[Answer, int | None]:
         """Send; gives what the answer means and its HTTP status, None where there was none."""
+        response = await self._exchange(request)
+        return (response, None) if isinstance(response, Answer) else (understand(response), response.status)
+
+    async def ask(self, request: HttpRequest, read: Callable[[HttpResponse], T]) -> T | Answer:
+        """Send a request that changes nothing; gives what ``read`` makes of the response, or why there is none."""
+        response = await self._exchange(request)
+        return response if isinstance(response, Answer) else read(response)
+
+    async def _exchange(self, request: HttpRequest) -> HttpResponse | Answer:
         try:
             async with self._session.request(
                 request.method,
@@ -46,9 +61,8 @@ class Sender:
             ) as response:
                 body = await response.content.read(MAX_ANSWER_BYTES)
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                answer = provider.understand(HttpResponse(response.status, headers, body, time.time()))
-                return answer, response.status
+                return HttpResponse(response.status, headers, body, time.time())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return Answer(AnswerClass.NOT_SENT, f"no connection: {type(error).__name__}"), None
+            return Answer(AnswerClass.NOT_SENT, f"no connection: {type(error).__name__}")
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            return Answer(AnswerClass.UNKNOWN, f"no answer: {type(error).__name__}"), None
+            return Answer(AnswerClass.UNKNOWN, f"no answer: {type(error).__name__}")

@@ -14,9 +14,11 @@ from consumer.kafka.view import View
 from consumer.model.accounts import Account
 from consumer.model.codec import CodecError, decode_termination_record, encode_termination_record
 from consumer.model.order_book import OrderBook
-from consumer.model.orders import EMERGENCY, Mode, OrderState, effective_mode
+from consumer.model.orders import EMERGENCY, Mode, OrderRecord, OrderState, effective_mode
+from consumer.model.provider import Provider
 from consumer.model.terminations import Decision, Record, Result, State, Termination
 from consumer.terminate import metrics
+from consumer.terminate.entries import closed
 from consumer.terminate.next_step import StepOf, closing_outcome
 
 logger = logging.getLogger(__name__)
@@ -48,12 +50,23 @@ class Choice:
 class TerminateShard:
     """Folds decisions and outcomes; chooses what to send at the last moment."""
 
-    def __init__(self, view: View, *, topics: Topics, book: OrderBook, accounts: Mapping[str, Account]) -> None:
+    def __init__(
+        self,
+        view: View,
+        *,
+        topics: Topics,
+        book: OrderBook,
+        accounts: Mapping[str, Account],
+        providers: Mapping[str, Provider],
+    ) -> None:
         self.view = view
-        self.ledger = Ledger(view.connection, StepOf(accounts))
+        self.ledger = Ledger(view.connection, StepOf(accounts, providers))
         self.caught_up = False
         self._topics = topics
         self._book = book
+        self._spares_live = {
+            name: providers[account.provider].capabilities.everything_spares_live for name, account in accounts.items()
+        }
         self._gathering: dict[str, _Gathering] = {}
         self._answered: dict[str, list[str]] = {}
 
@@ -86,7 +99,7 @@ class TerminateShard:
         outputs = []
         for t in due:
             outcome, reason = closing_outcome(t)
-            result = _closing(t, outcome, now, reason)
+            result = closed(t, outcome, now, reason)
             self.ledger.fold(result)
             outputs.append(self.record(result))
             metrics.OUTCOMES.labels(t.account, outcome).inc()
@@ -110,9 +123,12 @@ class TerminateShard:
         return max(gathering.first_at + linger, quiet)
 
     def choose(self, account: Account, now: float, limit: int, busy: set[str]) -> Choice:
-        """Choose up to ``limit`` calls that an order in force still wants stopped, now that the token is there."""
+        """Choose up to ``limit`` calls that an order in force still wants stopped, now that the token is there.
+
+        A stop of a whole scope is a request of its own.
+        """
         batch: list[Termination] = []
-        closed: list[Result] = []
+        settled: list[Result] = []
         skip = set(busy)
         while len(batch) < limit:
             found = self.ledger.to_send(account.name, now, limit - len(batch), skip)
@@ -123,17 +139,28 @@ class TerminateShard:
                 skip.add(t.termination_id)
                 refused = self._no_longer_wanted(t, now)
                 if refused:
-                    closed.append(refused)
+                    settled.append(refused)
+                elif t.scope is not None and batch:
+                    return self._chosen(batch, settled)
                 else:
                     batch.append(t)
-        for result in closed:
+                    if t.scope is not None:
+                        return self._chosen(batch, settled)
+        return self._chosen(batch, settled)
+
+    def _chosen(self, batch: list[Termination], settled: list[Result]) -> Choice:
+        for result in settled:
             self.ledger.fold(result)
-        return Choice(tuple(batch), tuple(closed))
+        return Choice(tuple(batch), tuple(settled))
 
     def still_wanted(self, ids: tuple[str, ...], now: float) -> tuple[Termination, ...]:
         """Look again at calls set aside for a smaller request."""
         found = (self.ledger.get(one) for one in ids)
         return tuple(t for t in found if t and not t.state.over and not self._no_longer_wanted(t, now))
+
+    def orders_in_force(self, account: str, now: float) -> list[OrderRecord]:
+        """The orders of an account that want calls stopped now."""
+        return [record for record in self._book if record.order.account == account and record.in_force(now)]
 
     def record(self, record: Record) -> OutRecord:
         """Address a record to the log of its account's partition."""
@@ -162,24 +189,13 @@ class TerminateShard:
             state = record.state(now)
             mode = effective_mode(record.order, t.call_id, t.campaign_id)
             if state is OrderState.IN_FORCE and mode is Mode.ENFORCE:
-                return None
+                if t.scope is None or self._spares_live[t.account] or record.order.allow_live:
+                    return None
+                return closed(t, State.FAILED, now, "it may cut live calls, and the order does not say allow_live")
             states.append(state)
         if OrderState.EXPIRED in states:
-            return _closing(t, State.EXPIRED, now, "its order expired before it could be sent")
-        return _closing(t, State.WITHDRAWN, now, "no order wants it any more")
-
-
-def _closing(t: Termination, outcome: State, now: float, reason: str) -> Result:
-    return Result(
-        termination_id=t.termination_id,
-        account=t.account,
-        call_id=t.call_id,
-        episode=t.episode,
-        at=now,
-        outcome=outcome,
-        detail=reason,
-        orders=t.orders,
-    )
+            return closed(t, State.EXPIRED, now, "its order expired before it could be sent")
+        return closed(t, State.WITHDRAWN, now, "no order wants it any more")
 
 
 def _ended_by_itself(before: Termination | None, after: Termination, record: LogRecord) -> Result | None:

@@ -37,16 +37,23 @@ def mapped(
     """Put what the account keeps elsewhere in its body under the names the provider itself would use.
 
     Args:
-        account: its ``webhook.fields`` say where: our name of a field to a dotted path in the body.
+        account: its ``webhook.fields`` say where: our name of a field to a dotted path.
         body: the whole body, which the paths lead into.
-        data: the part of the body that tells of the call.
+        data: the part of the body that tells of the call; a path may also begin there, so that one path does for
+            a provider's events and its envelope.
         own_names: our name of a field to the provider's, where they differ.
 
     """
     where = account.webhook.fields
     if not where:
         return data
-    return {**data, **{own_names.get(name, name): at_path(body, path) for name, path in where.items()}}
+    found = {
+        own_names.get(name, name): value
+        for name, path in where.items()
+        for value in (at_path(data, path), at_path(body, path))
+        if value is not None
+    }
+    return {**data, **found}
 
 
 def identifier(value: Any, field: str) -> str | None:

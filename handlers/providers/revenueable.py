@@ -1,5 +1,8 @@
 """Revenueable: a white label of Ringg with its own host and the split terminate paths (docs.revenueable.ai)."""
 
+from dataclasses import replace
+
+from consumer.model.scopes import ScopeKind
 from handlers.providers.ringg import Ringg
 
 
@@ -9,3 +12,5 @@ class Revenueable(Ringg):
     name = "revenueable"
     default_base_url = "https://prod-api.revenueable.ai/ca/api/v0"
     terminate_calls_path = "/campaign/terminate/calls"
+    terminate_scope_path = "/campaign/terminate/campaign"
+    capabilities = replace(Ringg.capabilities, everything=frozenset({ScopeKind.CAMPAIGN}))

@@ -1,0 +1,370 @@
+"""The sending side of one account: one loop, one rate, one connection pool.
+
+What there is to do, in this order: requests that stop calls; looks at calls whose stop nothing has confirmed; a page of
+the call history. Every one of them takes a token of the account's rate limit first.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from consumer.kafka.producer import Producer
+from consumer.kafka.topics import Topics
+from consumer.kafka.worker import FoldingWorker
+from consumer.model.accounts import Account
+from consumer.model.provider import (
+    Answer,
+    BatchOfCallIds,
+    HistoryQuery,
+    Provider,
+    Selector,
+    UnsafeRequest,
+    WholeScope,
+)
+from consumer.model.terminations import AnswerClass, Looked, Record, State, Termination
+from consumer.terminate import entries, looks, metrics
+from consumer.terminate.dispatcher import Dispatcher, Health, bisected
+from consumer.terminate.entries import Request
+from consumer.terminate.inspector import Inspector
+from consumer.terminate.next_step import must_look_first
+from consumer.terminate.reconcile import Reconciler, queries_for
+from consumer.terminate.sender import Sender
+from consumer.terminate.shard import TerminateShard
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.25
+GRACE_SECONDS = 20.0
+SPLIT = {AnswerClass.POISON, AnswerClass.NOT_FOUND}
+LOOKS_AT_ONCE = 100
+HISTORY_FROM = 5
+"""So many looks due in one campaign, and a page of its history costs less than looking at each."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountHealth:
+    """How the sending of one account goes."""
+
+    backlog: int
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class LoopParts:
+    """What every account's loop works with. ``generation`` grows whenever partitions may have moved."""
+
+    worker: FoldingWorker
+    producer: Producer
+    topics: Topics
+    generation: Callable[[], int]
+
+
+class AccountLoop:
+    """Sends for one account while this worker holds its partition."""
+
+    def __init__(self, account: Account, provider: Provider, parts: LoopParts) -> None:
+        self._account = account
+        self._provider = provider
+        self._parts = parts
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._owned: tuple[TerminateShard, Dispatcher] | None = None
+        self._reconciler = Reconciler(account.reconcile.every)
+        self._looks_from = 0.0
+        self._sender = Sender()
+        self._inspector = Inspector(account, provider, self._sender, parts.producer, parts.topics)
+
+    def wake(self) -> None:
+        """Look at the backlog now."""
+        self._wake.set()
+
+    def health(self) -> AccountHealth | None:
+        """How the sending goes; None where another worker owns the account."""
+        owned = self._own()
+        if owned is None:
+            return None
+        shard, dispatcher = owned
+        return AccountHealth(shard.ledger.backlog(self._account.name), dispatcher.health(time.time()))
+
+    async def run(self) -> None:
+        """Work until cancelled; what is in flight then is finished within a grace period."""
+        try:
+            while True:
+                await self._sleep(await self._step())
+        finally:
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
+            await self._sender.close()
+
+    def _own(self) -> tuple[TerminateShard, Dispatcher] | None:
+        """The shard and dispatcher, if the account's partition is ours and read up to its end."""
+        partition = self._parts.topics.partition_of_account(self._account.name)
+        shard = self._parts.worker.shards.get(partition)
+        if not isinstance(shard, TerminateShard) or not shard.caught_up:
+            self._owned = None
+        elif self._owned is None or self._owned[0] is not shard:
+            self._owned = (shard, Dispatcher(self._account, now=time.time()))
+        return self._owned
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+        self._wake.clear()
+
+    async def _step(self) -> float:
+        """Do one thing if there is one to do; gives how long to wait before looking again."""
+        owned = self._own()
+        if owned is None:
+            return IDLE_SECONDS
+        shard, dispatcher = owned
+        for request_id in shard.newly_answered(self._account.name):
+            dispatcher.folded(request_id)
+        now = time.time()
+        ready_at = dispatcher.next_at(now)
+        if ready_at > now:
+            return min(ready_at - now, IDLE_SECONDS)
+        if dispatcher.pinned or shard.ledger.to_send(self._account.name, now, 1, dispatcher.busy_ids):
+            return await self._stop_calls(shard, dispatcher, now)
+        return self._look_around(shard, dispatcher, now)
+
+    async def _stop_calls(self, shard: TerminateShard, dispatcher: Dispatcher, now: float) -> float:
+        """Take a token, then choose the calls, then send."""
+        if not dispatcher.pinned and (wait := self._gathering(shard, dispatcher, now)) > 0:
+            return wait
+        if not dispatcher.try_start(now):
+            return IDLE_SECONDS
+        if dispatcher.pinned:
+            batch = shard.still_wanted(dispatcher.pinned.popleft(), now)
+        else:
+            choice = shard.choose(self._account, now, dispatcher.batch_size, dispatcher.busy_ids)
+            batch = choice.batch
+            await self._log(shard, choice.closed)
+        if batch:
+            request = Request(uuid4().hex, batch)
+            self._start(dispatcher, request, self._request(shard, dispatcher, request))
+        return 0.0
+
+    def _gathering(self, shard: TerminateShard, dispatcher: Dispatcher, now: float) -> float:
+        """How long a batch that is not full should still wait for more."""
+        wait = shard.gathered_at(self._account) - time.monotonic()
+        if wait <= 0:
+            return 0.0
+        size = dispatcher.batch_size
+        full = len(shard.ledger.to_send(self._account.name, now, size, dispatcher.busy_ids)) == size
+        return 0.0 if full else wait
+
+    def _look_around(self, shard: TerminateShard, dispatcher: Dispatcher, now: float) -> float:
+        """With nothing to stop, look at what is unconfirmed, else read a page of the history."""
+        if now < self._looks_from:
+            return IDLE_SECONDS
+        due = [
+            t
+            for t in shard.ledger.to_look(self._account.name, now, LOOKS_AT_ONCE)
+            if t.termination_id not in dispatcher.busy_ids
+        ]
+        if due and dispatcher.try_start(now):
+            self._start_look(shard, dispatcher, due)
+            return 0.0
+        if self._provider.capabilities.history and not due:
+            orders = shard.orders_in_force(self._account.name, now)
+            page = self._reconciler.next_page(queries_for(orders), now)
+            if page is not None:
+                if not dispatcher.try_start(now):
+                    self._reconciler.postponed()
+                    return IDLE_SECONDS
+                request = Request(f"page-{uuid4().hex}", ())
+                self._start(dispatcher, request, self._read_page(dispatcher, request, page))
+                return 0.0
+            return self._look_up_unseen(shard, dispatcher, now)
+        return IDLE_SECONDS
+
+    def _look_up_unseen(self, shard: TerminateShard, dispatcher: Dispatcher, now: float) -> float:
+        """Look up a call that an order names by id and that no event has told of."""
+        named = (
+            call_id
+            for record in shard.orders_in_force(self._account.name, now)
+            for call_id in record.order.scope.call_ids
+            if not shard.ledger.of_call(self._account.name, call_id)
+        )
+        call_id = self._reconciler.next_unseen(named, now)
+        if call_id is None or not dispatcher.try_start(now):
+            return IDLE_SECONDS
+        request = Request(f"look-{uuid4().hex}", ())
+        self._start(dispatcher, request, self._look_up(dispatcher, request, call_id))
+        return 0.0
+
+    def _start(self, dispatcher: Dispatcher, request: Request, work: Coroutine[Any, Any, None]) -> None:
+        dispatcher.started(request.request_id, request.termination_ids)
+        task = asyncio.create_task(work, name=f"{self._account.name} {request.request_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("%s: a request died: %r", self._account.name, error, exc_info=error)
+        self._wake.set()
+
+    async def _request(self, shard: TerminateShard, dispatcher: Dispatcher, request: Request) -> None:
+        """Attempt record, request, outcome records: in this order, each acknowledged before the next."""
+        first = request.batch[0]
+        if must_look_first(first, self._provider.capabilities) and not await self._may_be_sent(
+            shard, dispatcher, request
+        ):
+            return
+        generation = self._parts.generation()
+        try:
+            http_request = self._provider.terminate(self._account, self._selector(request.batch))
+        except UnsafeRequest as error:
+            logger.error("%s: a request is not sent: %s", self._account.name, error)
+            dispatcher.answered(request.request_id, Answer(AnswerClass.NONE_TERMINABLE), time.time())
+            dispatcher.folded(request.request_id)
+            await self._log(shard, [entries.closed(t, State.FAILED, time.time(), str(error)) for t in request.batch])
+            return
+        await self._log(shard, entries.attempts(request, time.time()))
+        await self._departure(dispatcher)
+        if generation != self._parts.generation():
+            answer, status = Answer(AnswerClass.NOT_SENT, "the account has moved to another worker"), None
+        else:
+            started = time.monotonic()
+            answer, status = await self._sender.send(self._provider.understand, http_request)
+            metrics.SECONDS.labels(self._account.name).observe(time.monotonic() - started)
+        await self._settle(shard, dispatcher, request, answer, status)
+
+    async def _settle(
+        self, shard: TerminateShard, dispatcher: Dispatcher, request: Request, answer: Answer, status: int | None
+    ) -> None:
+        """Learn from the answer, set aside what must be sent in smaller parts, and write the outcomes."""
+        metrics.REQUESTS.labels(self._account.name, answer.answer).inc()
+        metrics.IDS.labels(self._account.name).inc(len(request.batch))
+        now = time.time()
+        retry_at = dispatcher.answered(request.request_id, answer, now)
+        written: list[Record] = list(entries.results(request, answer, status, now, retry_at))
+        if answer.answer in SPLIT:
+            if len(request.batch) > 1:
+                dispatcher.pinned.extend(bisected(request.termination_ids))
+            else:
+                written.append(entries.refused_alone(request.batch[0], answer, now))
+        self._tell(request, answer, status)
+        await self._log(shard, written)
+
+    async def _may_be_sent(self, shard: TerminateShard, dispatcher: Dispatcher, request: Request) -> bool:
+        """Read the state right before a stop that could cut a live call, or be done twice; False where it must not go."""
+        t = request.batch[0]
+        answer, found = await self._inspector.look(t)
+        now = time.time()
+        if any(isinstance(record, Looked) and record.waiting for record in found):
+            return True
+        retry_at = dispatcher.answered(request.request_id, answer, now)
+        if found:
+            await self._log(shard, found)
+        else:  # nothing was learned: nothing is sent, and the look is tried again
+            refused = Answer(AnswerClass.NOT_SENT, f"its state could not be read first: {answer.detail}")
+            attempt = entries.attempts(request, now)
+            await self._log(shard, [*attempt, *entries.results(request, refused, None, now, max(retry_at, now + 1.0))])
+        dispatcher.folded(request.request_id)
+        return False
+
+    def _start_look(self, shard: TerminateShard, dispatcher: Dispatcher, due: list[Termination]) -> None:
+        """Look at the one that is due longest, or at many of one campaign through its history."""
+        t = due[0]
+        same = [one for one in due if one.campaign_id == t.campaign_id and not one.scope]
+        if t.campaign_id and not t.scope and len(same) >= HISTORY_FROM and self._provider.capabilities.history:
+            request = Request(f"sweep-{uuid4().hex}", tuple(same))
+            self._start(dispatcher, request, self._sweep(shard, dispatcher, request, HistoryQuery(t.campaign_id)))
+        else:
+            request = Request(f"look-{uuid4().hex}", (t,))
+            self._start(dispatcher, request, self._look_at(shard, dispatcher, request))
+
+    async def _look_at(self, shard: TerminateShard, dispatcher: Dispatcher, request: Request) -> None:
+        answer, found = await self._inspector.look(request.batch[0])
+        self._looks_from = dispatcher.answered(request.request_id, answer, time.time())
+        await self._log(shard, found)
+        dispatcher.folded(request.request_id)
+
+    async def _sweep(
+        self, shard: TerminateShard, dispatcher: Dispatcher, request: Request, query: HistoryQuery
+    ) -> None:
+        """Settle many unconfirmed terminations of one campaign from its history; the rest is looked at one by one."""
+        open_calls = {t.call_id: t for t in request.batch}
+        following: HistoryQuery | None = query
+        answer = Answer(AnswerClass.ACCEPTED)
+        while following is not None and open_calls:
+            page = await self._inspector.page(following)
+            answer = page.answer
+            if answer.answer is not AnswerClass.ACCEPTED:
+                break
+            seen = [event for event in page.events if event.call_id in open_calls]
+            await self._inspector.publish(seen)
+            now = time.time()
+            await self._log(
+                shard, [r for event in seen for r in looks.records_of_event(open_calls.pop(event.call_id), event, now)]
+            )
+            following = page.following
+            if following is not None:
+                await self._token(dispatcher)
+        self._looks_from = dispatcher.answered(request.request_id, answer, time.time())
+        if answer.answer is AnswerClass.ACCEPTED and open_calls:
+            for t in open_calls.values():
+                await self._token(dispatcher)
+                _, found = await self._inspector.look(t)
+                await self._log(shard, found)
+        dispatcher.folded(request.request_id)
+
+    async def _read_page(self, dispatcher: Dispatcher, request: Request, query: HistoryQuery) -> None:
+        page = await self._inspector.page(query)
+        self._looks_from = dispatcher.answered(request.request_id, page.answer, time.time())
+        dispatcher.folded(request.request_id)
+        if page.answer.answer is not AnswerClass.ACCEPTED:
+            self._reconciler.failed()
+            return
+        news = self._reconciler.read(page)
+        metrics.RECONCILED.labels(self._account.name).inc(len(news))
+        await self._inspector.publish(news)
+
+    async def _look_up(self, dispatcher: Dispatcher, request: Request, call_id: str) -> None:
+        answer = await self._inspector.look_up(call_id)
+        self._looks_from = dispatcher.answered(request.request_id, answer, time.time())
+        dispatcher.folded(request.request_id)
+
+    async def _departure(self, dispatcher: Dispatcher) -> None:
+        """Wait until the request may leave: writing its attempts takes a varying time, and two may have come together."""
+        while not dispatcher.try_depart(time.time()):
+            await asyncio.sleep(max(0.001, dispatcher.departure_at(time.time()) - time.time()))
+
+    async def _token(self, dispatcher: Dispatcher) -> None:
+        """Wait for the account's rate to allow one more request."""
+        while not dispatcher.try_take(time.time()):
+            await asyncio.sleep(max(0.005, min(dispatcher.rate_at(time.time()) - time.time(), 1.0)))
+
+    def _selector(self, batch: tuple[Termination, ...]) -> Selector:
+        first = batch[0]
+        if first.scope is not None:
+            if len(batch) != 1:
+                raise UnsafeRequest("a stop of a whole scope goes alone")
+            return WholeScope(first.scope)
+        return BatchOfCallIds.of((t.call_id for t in batch), self._provider.capabilities.batch_limit)
+
+    async def _log(self, shard: TerminateShard, records: Sequence[Record]) -> None:
+        await self._parts.producer.publish_all([shard.record(record) for record in records])
+
+    def _tell(self, request: Request, answer: Answer, status: int | None) -> None:
+        quiet = answer.answer in {AnswerClass.ACCEPTED, AnswerClass.NONE_TERMINABLE}
+        logger.log(
+            logging.INFO if quiet else logging.WARNING,
+            "%s: request %s for %d calls: %s (HTTP %s) %s",
+            self._account.name,
+            request.request_id,
+            len(request.batch),
+            answer.answer,
+            status,
+            answer.detail,
+        )

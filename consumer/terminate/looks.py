@@ -1,0 +1,95 @@
+"""What a look at the provider says of a termination: records for the log. Pure.
+
+A 2xx is never taken for a stopped call; a look that shows the call cancelled is. A call that connected or ended another
+way was missed, and one that the provider does not know is not found.
+"""
+
+from collections.abc import Sequence
+
+from consumer.model.events import CallEvent
+from consumer.model.provider import Look, ScopeState
+from consumer.model.scopes import Scope, ScopeKind
+from consumer.model.status import TERMINABLE, Status
+from consumer.model.terminations import AnswerClass, Looked, Record, Result, State, Termination
+
+
+def records_of_look(t: Termination, look: Look, now: float) -> list[Record]:
+    """Say what one look means for ``t``; nothing where the provider said nothing of the call."""
+    if look.answer.answer is AnswerClass.NOT_FOUND:
+        return [
+            _looked(t, now, waiting=False, detail="the provider does not know the call"),
+            _final(t, State.NOT_FOUND, now),
+        ]
+    if look.event is None:
+        return []
+    return records_of_event(t, look.event, now)
+
+
+def records_of_event(t: Termination, event: CallEvent, now: float) -> list[Record]:
+    """Say what the provider's own record of the call means for ``t``."""
+    status = event.status
+    if status is None:
+        return []
+    if status in TERMINABLE:
+        return [_looked(t, now, waiting=True, detail=f"the provider says {status}")]
+    outcome = State.CONFIRMED if status is Status.CANCELLED and t.sends else State.MISSED
+    detail = f"the provider says {status}"
+    return [_looked(t, now, waiting=False, detail=detail), _final(t, outcome, now, detail)]
+
+
+def records_of_scope_state(t: Termination, state: ScopeState, now: float) -> list[Record]:
+    """Say what the state of a whole scope means for ``t``; a state that cannot be told leaves it to time."""
+    if state.answer.answer is AnswerClass.NOT_FOUND:
+        return [_looked(t, now, waiting=False, detail=state.answer.detail), _final(t, State.NOT_FOUND, now)]
+    if state.answer.answer is not AnswerClass.ACCEPTED:
+        return []
+    if state.stopped:
+        return [
+            _looked(t, now, waiting=False, detail=state.answer.detail),
+            _final(t, State.CONFIRMED, now, state.answer.detail),
+        ]
+    return [_looked(t, now, waiting=state.stopped is False, detail=state.answer.detail)]
+
+
+def records_of_scope_history(t: Termination, waiting: Sequence[CallEvent], now: float) -> list[Record]:
+    """Say what a listing of a scope's waiting calls means: none left is what was asked for."""
+    assert t.scope is not None
+    left = [event for event in waiting if covered(t.scope, event)]
+    if left:
+        return [_looked(t, now, waiting=True, detail=f"{len(left)} calls of it still wait")]
+    detail = "the provider lists no waiting call of it"
+    return [_looked(t, now, waiting=False, detail=detail), _final(t, State.CONFIRMED, now, detail)]
+
+
+def covered(scope: Scope, event: CallEvent) -> bool:
+    """Whether a listed call belongs to a scope, as far as the listing tells."""
+    match scope.kind:
+        case ScopeKind.CALL:
+            return event.call_id in scope.call_ids
+        case ScopeKind.CAMPAIGN:
+            return event.campaign_id == scope.campaign_id
+        case ScopeKind.AGENT:
+            return event.agent_id == scope.agent_id
+        case ScopeKind.NUMBER:
+            return event.number in scope.mobile_numbers
+        case ScopeKind.NUMBER_IN_CAMPAIGN:
+            return event.number in scope.mobile_numbers and event.campaign_id == scope.campaign_id
+
+
+def _looked(t: Termination, now: float, *, waiting: bool, detail: str) -> Looked:
+    return Looked(t.termination_id, t.account, t.call_id, t.episode, now, waiting, detail)
+
+
+def _final(t: Termination, outcome: State, now: float, detail: str = "") -> Result:
+    return Result(
+        termination_id=t.termination_id,
+        account=t.account,
+        call_id=t.call_id,
+        episode=t.episode,
+        at=now,
+        outcome=outcome,
+        detail=detail or "the provider does not know it",
+        orders=t.orders,
+        confirmed_by="history",
+        late_seconds=max(0.0, t.attempts[0].at - t.decided_at) if outcome is State.MISSED and t.attempts else None,
+    )

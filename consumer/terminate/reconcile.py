@@ -1,0 +1,107 @@
+"""Which pages of an account's call history to read, and what in them is news. Pure.
+
+Senders of webhooks give up within minutes. For every order in force the history is therefore swept now and then: calls
+that webhooks never told of become known, so that they are stopped by id, and final states that never came are learned.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from consumer.model.events import CallEvent
+from consumer.model.orders import OrderRecord
+from consumer.model.provider import HistoryPage, HistoryQuery
+from consumer.model.scopes import ScopeKind
+from consumer.model.status import Status
+
+REMEMBERED = 200_000
+PAGE = 100
+FIRST_SWEEP_SECONDS = 5.0
+
+State = tuple[Status | None, int | None]
+
+
+def queries_for(orders: Iterable[OrderRecord]) -> tuple[HistoryQuery, ...]:
+    """The listings that show the calls of these orders; numbers are matched by us, among the calls that wait."""
+    queries: dict[HistoryQuery, None] = {}
+    for record in orders:
+        scope = record.order.scope
+        match scope.kind:
+            case ScopeKind.CAMPAIGN | ScopeKind.NUMBER_IN_CAMPAIGN:
+                queries[HistoryQuery(campaign_id=scope.campaign_id, limit=PAGE)] = None
+            case ScopeKind.AGENT:
+                queries[HistoryQuery(agent_id=scope.agent_id, limit=PAGE)] = None
+            case ScopeKind.NUMBER:
+                for status in (Status.REGISTERED, Status.RETRY):
+                    queries[HistoryQuery(statuses=(status,), limit=PAGE)] = None
+            case ScopeKind.CALL:
+                continue  # calls by id are looked up one by one
+    return tuple(queries)
+
+
+class Reconciler:
+    """Sweeps one account's history, a page at a time. ``now`` is in seconds since the epoch."""
+
+    def __init__(self, every_seconds: float | None) -> None:
+        self._every = every_seconds
+        self._swept_at: dict[HistoryQuery, float] = {}
+        self._reading = False
+        self._pages: list[tuple[HistoryQuery, HistoryQuery]] = []
+        self._known: OrderedDict[str, State] = OrderedDict()
+        self._unseen: OrderedDict[str, float] = OrderedDict()
+
+    def next_page(self, wanted: Iterable[HistoryQuery], now: float) -> HistoryQuery | None:
+        """Give the next page to read, None while one is being read or every wanted listing is fresh enough.
+
+        The first sweep waits a little: right after an order, the account's rate belongs to the stops.
+        """
+        if self._every is None or self._reading:
+            return None
+        if not self._pages:
+            first_at = now - self._every + min(FIRST_SWEEP_SECONDS, self._every)
+            due = [query for query in wanted if now - self._swept_at.setdefault(query, first_at) >= self._every]
+            self._pages = [(query, query) for query in due]
+            for query in due:
+                self._swept_at[query] = now
+        self._reading = bool(self._pages)
+        return self._pages[0][1] if self._pages else None
+
+    def read(self, page: HistoryPage) -> tuple[CallEvent, ...]:
+        """Take in the page that ``next_page`` asked for; gives the events that say something new."""
+        self._reading = False
+        query, _ = self._pages.pop(0)
+        if page.following is not None:
+            self._pages.insert(0, (query, page.following))
+        return tuple(event for event in page.events if self._is_news(event))
+
+    def postponed(self) -> None:
+        """Give a page back that could not be asked for yet."""
+        self._reading = False
+
+    def failed(self) -> None:
+        """Drop the page that could not be read; its listing is swept again when its time has come."""
+        self._reading = False
+        self._pages.pop(0)
+
+    def next_unseen(self, call_ids: Iterable[str], now: float) -> str | None:
+        """Give a call that an order names and that was not looked up lately."""
+        if self._every is None:
+            return None
+        for call_id in call_ids:
+            if now - self._unseen.get(call_id, 0.0) >= self._every:
+                self._unseen[call_id] = now
+                _trim(self._unseen)
+                return call_id
+        return None
+
+    def _is_news(self, event: CallEvent) -> bool:
+        state = (event.status, event.attempt)
+        if self._known.get(event.call_id) == state:
+            return False
+        self._known[event.call_id] = state
+        _trim(self._known)
+        return True
+
+
+def _trim(remembered: OrderedDict[str, State] | OrderedDict[str, float]) -> None:
+    while len(remembered) > REMEMBERED:
+        remembered.popitem(last=False)
