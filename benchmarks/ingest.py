@@ -1,7 +1,8 @@
 """Durable webhooks per second of one ingest process on one core, as a ratio to a bare aiohttp handler in the same run.
 
 The process is pinned to the first core; the load generator and the broker have the other. Both servers get the same
-requests: Ringg's documented ``call_completed`` with its secret header, over 64 connections. The rounds alternate, the median counts.
+requests, Ringg's documented ``call_completed`` with its secret header, over 64 connections. The rounds alternate, and the
+median counts.
 """
 
 import asyncio
@@ -51,7 +52,7 @@ async def measure(*, seconds: float = SECONDS, rounds: int = ROUNDS) -> list[Fig
     durable = statistics.median(load.per_second for load in results["durable"])
     waits = [wait for load in results["durable"] for wait in load.seconds]
     return [
-        Figure("ingest: durable ÷ bare", durable / bare, "×", wanted=f"≥ {WANTED}", met=durable / bare >= WANTED),
+        Figure("ingest: durable ÷ bare", durable / bare, "x", wanted=f"≥ {WANTED}", met=durable / bare >= WANTED),
         Figure("ingest: durable webhooks", durable, "/s"),
         Figure("ingest: bare handler", bare, "/s"),
         Figure("ingest: core used, durable", 100 * statistics.median(busy["durable"]), "%"),

@@ -5,8 +5,8 @@ service down loudly; what it had not finished is in the log and goes on with the
 """
 
 import asyncio
-import gc
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -199,7 +199,12 @@ class Service:
     ) -> tuple[FoldingWorker, GroupReader]:
         folder = self.settings.data_dir / "views" / name
         reader = GroupReader(
-            parts.connection, group=name, topics=topics, node=parts.node, held=lambda: held_views(folder)
+            parts.connection,
+            group=name,
+            topics=topics,
+            node=parts.node,
+            held=lambda: held_views(folder),
+            member_file=folder / "member",
         )
         worker = FoldingWorker(name=name, reader=reader, producer=parts.producer, topics=topics, open_shard=open_shard)
         await reader.start()

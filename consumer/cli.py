@@ -6,10 +6,15 @@ from typing import Annotated
 import typer
 
 from consumer.commands import config, operate, serve
+from consumer.commands.demo import demo
+from consumer.commands.simulate import simulate
+
+TRY_OUT = "Try out"
 
 app = typer.Typer(
     name="callbreaker",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -32,6 +37,8 @@ def callbreaker(
 
 serve.add_to(app)
 operate.add_to(app)
+app.command(rich_help_panel=TRY_OUT)(demo)
+app.command(rich_help_panel=TRY_OUT)(simulate)
 app.add_typer(config.app, name="config", rich_help_panel=serve.PANEL)
 
 

@@ -3,11 +3,12 @@
 import asyncio
 import secrets
 import time
+from dataclasses import replace
 
 from aiohttp import web
 
 from consumer.console import shown
-from consumer.console.cursors import page, page_size
+from consumer.console.cursors import Key, decode, encode, page_size
 from consumer.console.operators import OperatorToken
 from consumer.console.problems import ProblemError, json_response
 from consumer.console.requests import ReasonRequest, StopOrderRequest, parse
@@ -16,12 +17,14 @@ from consumer.kafka.order_feed import fact_record, order_record
 from consumer.kafka.producer import OutRecord
 from consumer.model.durations import parse_hold
 from consumer.model.identity import digest
-from consumer.model.orders import EMERGENCY, Author, Fact, FactKind, OrderRecord, OrderState, Reach, StopOrder
+from consumer.model.orders import EMERGENCY, Author, Fact, FactKind, Mode, OrderRecord, OrderState, Reach, StopOrder
 from consumer.model.rules import DEFAULT_HOLD
 from consumer.model.scopes import Scope, ScopeError
 
 WRITE_SECONDS = 5.0
 SEEN_SECONDS = 3.0
+LOOK_AT_ONCE = 5_000
+MAX_KEY = 200
 
 
 class OrderApi:
@@ -34,9 +37,14 @@ class OrderApi:
         """POST: give a stop order. An operator's own order is in force at once; nothing holds it up."""
         operator = self._state.operators.require(request, "operator")
         wanted = await parse(request, StopOrderRequest)
-        order = self._order(wanted, operator, request.headers.get("Idempotency-Key"))
-        await self._write(order_record(self._state.topics.stop_orders, order), order.order_id, None)
+        order = self._order(wanted, operator, _idempotency_key(request))
         record = self._state.feed.book.get(order.order_id)
+        if record is None:
+            await self._write(order_record(self._state.topics.stop_orders, order), order.order_id, None)
+            record = self._state.feed.book.get(order.order_id)
+        if record and replace(record.order, at=order.at) != order:
+            detail = "Idempotency-Key: another order was given with this key; use a new one for each order"
+            raise ProblemError(422, "key used before", detail, field="Idempotency-Key")
         state = record.state(time.time()) if record else OrderState.IN_FORCE
         return json_response({"order_id": order.order_id, "state": state}, status=202)
 
@@ -47,18 +55,17 @@ class OrderApi:
         state, account = request.query.get("state"), request.query.get("account")
         if state is not None and state not in set(OrderState):
             raise ProblemError(422, "cannot be read", f"state: one of {', '.join(OrderState)}", field="state")
-        found = [
-            record
-            for record in self._state.feed.book
-            if (state is None or record.state(now) == state) and account in {None, record.order.account}
-        ]
-        found.sort(key=lambda record: (record.order.at, record.order.order_id), reverse=True)
-        items, cursor = page(
-            found,
-            lambda record: (record.order.at, record.order.order_id),
-            request.query.get("cursor"),
-            page_size(request),
-        )
+        limit, after = page_size(request), decode(request.query.get("cursor"))
+        found: list[OrderRecord] = []
+        for looked_at, record in enumerate(_following(list(reversed(self._state.feed.book)), after), start=1):
+            if looked_at % LOOK_AT_ONCE == 0:
+                await asyncio.sleep(0)  # a million opt-outs must not hold up a webhook
+            if (state is None or record.state(now) == state) and account in {None, record.order.account}:
+                found.append(record)
+                if len(found) > limit:
+                    break
+        items = found[:limit]
+        cursor = encode((items[-1].order.at, items[-1].order.order_id)) if len(found) > limit else None
         return json_response({"items": [self._shown(record, now) for record in items], "next_cursor": cursor})
 
     async def one(self, request: web.Request) -> web.Response:
@@ -129,6 +136,7 @@ class OrderApi:
             reach=wanted.reach,
             hold=hold,
             mode=wanted.mode,
+            canary_share=wanted.canary_share if wanted.mode is Mode.CANARY else 1.0,
             lane=EMERGENCY,
             allow_live=wanted.allow_live,
         )
@@ -153,7 +161,7 @@ class OrderApi:
                 f"{provider.name} cannot stop calls by id; use reach everything",
                 field="reach",
             )
-        if not capabilities.spares_live_calls and not wanted.allow_live:
+        if wanted.reach is Reach.EVERYTHING and not capabilities.everything_spares_live and not wanted.allow_live:
             raise ProblemError(
                 409,
                 "may cut live calls",
@@ -171,3 +179,24 @@ class OrderApi:
             if known and (kind is None or known.fact(kind)):
                 return
             await asyncio.sleep(0.005)
+
+
+def _following(newest_first: list[OrderRecord], cursor: Key | None) -> list[OrderRecord]:
+    """Cut off what a cursor has passed; the order that it names may be forgotten by now."""
+    if cursor is None:
+        return newest_first
+    at, order_id = cursor
+    for index, record in enumerate(newest_first):
+        if record.order.order_id == order_id:
+            return newest_first[index + 1 :]
+        if record.order.at < at:
+            return newest_first[index:]
+    return []
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
+        detail = f"Idempotency-Key: 1 to {MAX_KEY} printable ASCII characters"
+        raise ProblemError(400, "cannot be read", detail, field="Idempotency-Key")
+    return key

@@ -54,16 +54,11 @@ class ReadApi:
         """GET: the accounts: what their provider can do, and how sending goes."""
         self._state.operators.require(request, "viewer")
         items = [
-            {
-                "account": account.name,
-                "provider": account.provider,
-                "capabilities": self._state.providers[account.provider].capabilities.as_dict(),
-                "rate": {
-                    "requests_per_second": account.rate_limit.requests_per_second,
-                    "burst": account.rate_limit.burst,
-                },
-                **self._state.account_status(account.name),
-            }
+            shown.account(
+                account,
+                self._state.providers[account.provider].capabilities,
+                self._state.account_status(account.name),
+            )
             for account in self._state.accounts.values()
         ]
         return json_response({"items": items, "next_cursor": None})

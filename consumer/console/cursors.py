@@ -2,15 +2,11 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import orjson
 from aiohttp import web
 
 from consumer.console.problems import ProblemError
-
-T = TypeVar("T")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -20,7 +16,7 @@ Key = tuple[float, str]
 def page_size(request: web.Request) -> int:
     """Read ``limit``; 50 by default, at most 500."""
     text = request.query.get("limit", str(DEFAULT_LIMIT))
-    if not text.isdigit() or not 1 <= int(text) <= MAX_LIMIT:
+    if not (text.isascii() and text.isdigit() and len(text) < 5) or not 1 <= int(text) <= MAX_LIMIT:
         raise ProblemError(422, "cannot be read", f"limit: a whole number from 1 to {MAX_LIMIT}", field="limit")
     return int(text)
 
@@ -38,10 +34,3 @@ def decode(text: str | None) -> Key | None:
         return float(at), str(name)
     except (ValueError, TypeError, binascii.Error) as error:
         raise ProblemError(422, "cannot be read", "cursor: not one that this list has given", field="cursor") from error
-
-
-def page(items: Sequence[T], key: Callable[[T], Key], cursor: str | None, limit: int) -> tuple[list[T], str | None]:
-    """Cut one page out of items that are sorted newest first."""
-    after = decode(cursor)
-    rest = [item for item in items if after is None or key(item) < after]
-    return rest[:limit], encode(key(rest[limit - 1])) if len(rest) > limit else None

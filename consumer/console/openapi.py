@@ -3,6 +3,8 @@
 from importlib.metadata import version
 from typing import Any
 
+from pydantic.json_schema import models_json_schema
+
 from consumer.console.requests import ReasonRequest, StopOrderRequest
 from consumer.model.orders import OrderState
 from consumer.model.terminations import State
@@ -27,7 +29,12 @@ _OPERATIONS: tuple[tuple[str, str, str, str, tuple[str, ...], str | None], ...] 
     ("get", "/rejected", "listRejected", "Bodies and rule failures that were kept, newest first", _PAGED, None),
     ("post", "/rejected/{rejected_id}/replay", "replayRejected", "Read a kept body again", (), None),
     ("get", "/accounts", "listAccounts", "Accounts: capabilities, rate, breaker, backlog", (), None),
+    ("get", "/stream", "stream", "Server-sent events: `hello`, then a `snapshot` whenever something changed", (), None),
+    ("get", "/openapi.json", "openapi", "This document", (), None),
 )
+_OBJECT: dict[str, Any] = {"type": "object"}
+_CONTENT = {"stream": "text/event-stream"}
+_SCHEMAS: dict[str, dict[str, Any]] = {"stream": {"type": "string"}}
 _ENUMS: dict[str, list[str]] = {"state": list(OrderState), "outcome": list(State)}
 
 
@@ -43,8 +50,7 @@ def document() -> dict[str, Any]:
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": {
-                "StopOrderRequest": StopOrderRequest.model_json_schema(),
-                "ReasonRequest": ReasonRequest.model_json_schema(),
+                **_models(),
                 "Problem": {
                     "type": "object",
                     "properties": {
@@ -52,6 +58,7 @@ def document() -> dict[str, Any]:
                         "title": {"type": "string"},
                         "status": {"type": "integer"},
                         "detail": {"type": "string"},
+                        "field": {"type": "string", "description": "What in the request is wrong, if it is one thing."},
                     },
                     "required": ["type", "title", "status", "detail"],
                 },
@@ -61,10 +68,25 @@ def document() -> dict[str, Any]:
     }
 
 
+def _models() -> dict[str, Any]:
+    """The schemas of the requests, those they refer to beside them: in a component there is no ``#/$defs``."""
+    _, definitions = models_json_schema(
+        [(StopOrderRequest, "validation"), (ReasonRequest, "validation")], ref_template="#/components/schemas/{model}"
+    )
+    return dict(definitions["$defs"])
+
+
 def _operation(path: str, operation_id: str, summary: str, query: tuple[str, ...], body: str | None) -> dict[str, Any]:
     in_path = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     parameters = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in in_path]
     parameters += [{"name": n, "in": "query", "required": False, "schema": _schema(n)} for n in query]
+    if operation_id == "createStopOrder":
+        key = {
+            "type": "string",
+            "maxLength": 200,
+            "description": "The same key again gives the same order, not another.",
+        }
+        parameters.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": key})
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     operation: dict[str, Any] = {
         "operationId": operation_id,
@@ -73,11 +95,15 @@ def _operation(path: str, operation_id: str, summary: str, query: tuple[str, ...
         "responses": {
             "202" if operation_id == "createStopOrder" else "200": {
                 "description": "done",
-                "content": {"application/json": {"schema": {"type": "object"}}},
+                "content": {
+                    _CONTENT.get(operation_id, "application/json"): {"schema": _SCHEMAS.get(operation_id, _OBJECT)}
+                },
             },
             "default": {"description": "what is wrong", "content": problem},
         },
     }
+    if operation_id == "openapi":
+        operation["security"] = []
     if body:
         schema = {"$ref": f"#/components/schemas/{body}"}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}

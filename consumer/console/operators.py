@@ -45,7 +45,8 @@ class Operators:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given:
             raise ProblemError(401, "no token", "send Authorization: Bearer TOKEN, with a token of `operators`")
-        found = [token for token in self._tokens if hmac.compare_digest(token.token.encode(), given.strip().encode())]
+        sent = given.strip().encode(errors="surrogateescape")
+        found = [token for token in self._tokens if hmac.compare_digest(token.token.encode(), sent)]
         if not found:
             raise ProblemError(401, "wrong token", "no operator has this token")
         if not found[0].may(role):

@@ -40,9 +40,16 @@ def answering_problems(handler: Handler) -> Handler:
             return await handler(request)
         except ProblemError as problem:
             return problem.response()
+        except web.HTTPRequestEntityTooLarge:
+            return ProblemError(413, "body too large", "split the order: a body holds at most 3 MiB").response()
         except (LogError, TimeoutError) as error:
             logger.warning("%s %s: %s", request.method, request.path, error)
             return ProblemError(503, "try again", f"Kafka does not answer in time: {error}").response()
+        except web.HTTPException:
+            raise
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.path)
+            return ProblemError(500, "our own mistake", "the log of the service says more").response()
 
     return answer
 

@@ -1,15 +1,20 @@
 """What the operator API is sent, read strictly: an unknown or missing field is named and nothing is guessed."""
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from consumer.console.problems import ProblemError
 from consumer.model.orders import Mode, Reach
 
 M = TypeVar("M", bound=BaseModel)
+
+MAX_BODY_BYTES = 3 * 1024 * 1024
+"""Enough for the 10,000 longest call ids of one order; far above what a webhook may hold."""
+
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
 
 class Strict(BaseModel):
@@ -23,19 +28,20 @@ class StopOrderRequest(Strict):
     scope: dict[str, Any] = Field(
         description="Exactly one of call_ids, campaign_id, agent_id, mobile_numbers, or campaign_id with mobile_numbers."
     )
-    reason: str = Field(min_length=1, max_length=500, description="Why; kept with every call that is stopped.")
+    reason: Reason = Field(description="Why; kept with every call that is stopped.")
     reach: Reach = Field(
         Reach.KNOWN, description="known: calls seen in events. everything: the provider's own stop too."
     )
     hold: str | int | None = Field(None, description="24h, 30d, until-released, or 0 for once.")
     mode: Mode = Field(Mode.ENFORCE, description="shadow records what would be stopped and sends nothing.")
+    canary_share: float = Field(0.1, gt=0, le=1, description="canary: the share of calls that is stopped, by hash.")
     allow_live: bool = Field(False, description="Needed where the provider's stop may cut live calls.")
 
 
 class ReasonRequest(Strict):
     """Why an order is released, approved or rejected."""
 
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Reason
 
 
 async def parse(request: web.Request, model: type[M]) -> M:
@@ -46,7 +52,7 @@ async def parse(request: web.Request, model: type[M]) -> M:
 
     """
     try:
-        body = orjson.loads(await request.read())
+        body = orjson.loads(await request.clone(client_max_size=MAX_BODY_BYTES).read())
     except orjson.JSONDecodeError as error:
         raise ProblemError(400, "not JSON", f"the body is not JSON: {error}") from error
     try:

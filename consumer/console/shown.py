@@ -1,13 +1,16 @@
-"""How orders, calls and terminations look in the API: plain values with full words, times as ISO 8601 in UTC."""
+"""How accounts, orders, calls and terminations look in the API: plain values with full words, times as ISO 8601 in UTC."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from consumer.model.accounts import Account
 from consumer.model.calls import Call
-from consumer.model.durations import format_duration
+from consumer.model.durations import format_hold
 from consumer.model.events import CallEvent, Position
-from consumer.model.orders import OrderRecord
+from consumer.model.identity import mask_number
+from consumer.model.orders import Mode, OrderRecord
+from consumer.model.provider import Capabilities
 from consumer.model.scopes import Scope
 from consumer.model.terminations import Termination
 
@@ -19,25 +22,38 @@ def iso(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def order(record: OrderRecord, counts: Mapping[str, int], now: float) -> dict[str, Any]:
-    """Show an order with where it stands and what came of it."""
+def account(a: Account, can: Capabilities, status: Mapping[str, Any]) -> dict[str, Any]:
+    """Show an account: what its provider can do, and how sending goes as far as this process knows."""
+    return {
+        "account": a.name,
+        "provider": a.provider,
+        "capabilities": can.as_dict(),
+        "rate": {"requests_per_second": a.rate_limit.requests_per_second, "burst": a.rate_limit.burst},
+        **status,
+        "last_webhook_at": iso(status["last_webhook_at"]),
+        "last_success_at": iso(status["last_success_at"]),
+    }
+
+
+def order_row(record: OrderRecord, counts: Mapping[str, int], now: float) -> dict[str, Any]:
+    """Show an order in a list: in a few words, however many calls or numbers it names."""
     o = record.order
     return {
         "order_id": o.order_id,
         "account": o.account,
         "state": record.state(now),
-        "scope": o.scope.as_dict(),
+        "scope_in_words": scope_in_words(o.scope),
         "reason": o.reason,
         "who": o.by.name if o.by.is_operator else None,
         "rule": None if o.by.is_operator else {"name": o.by.name, "version": o.by.version, "hash": o.by.hash},
         "reach": o.reach,
-        "hold": hold(o.hold),
+        "hold": format_hold(o.hold),
         "mode": o.mode,
+        "canary_share": o.canary_share if o.mode is Mode.CANARY else None,
         "allow_live": o.allow_live,
         "created_at": iso(o.at),
         "in_force_since": iso(record.since),
         "expires_at": iso(record.until),
-        "evidence": [position(p) for p in o.evidence],
         "changes": [
             {"what": fact.kind, "who": fact.by.name, "reason": fact.reason, "at": iso(fact.at), "details": fact.details}
             for fact in sorted(record.facts, key=lambda fact: fact.at)
@@ -46,11 +62,13 @@ def order(record: OrderRecord, counts: Mapping[str, int], now: float) -> dict[st
     }
 
 
-def hold(seconds: float | None) -> str:
-    """Write a hold as the configuration does."""
-    if seconds is None:
-        return "until-released"
-    return format_duration(seconds) if seconds else "0"
+def order(record: OrderRecord, counts: Mapping[str, int], now: float) -> dict[str, Any]:
+    """Show an order with where it stands and what came of it."""
+    return {
+        **order_row(record, counts, now),
+        "scope": record.order.scope.as_dict(),
+        "evidence": [position(p) for p in record.order.evidence],
+    }
 
 
 def position(p: Position) -> dict[str, Any]:
@@ -60,9 +78,12 @@ def position(p: Position) -> dict[str, Any]:
 def scope_in_words(scope: Scope) -> str:
     """Name a scope in a few words, without a full phone number."""
     if scope.call_ids:
-        return f"{len(scope.call_ids)} call{'s' if len(scope.call_ids) > 1 else ''}"
-    numbers = f"{len(scope.mobile_numbers)} number{'s' if len(scope.mobile_numbers) > 1 else ''}"
+        return f"{len(scope.call_ids)} calls" if len(scope.call_ids) > 1 else f"call {scope.call_ids[0]}"
     if scope.mobile_numbers:
+        several = len(scope.mobile_numbers) > 1
+        numbers = (
+            f"{len(scope.mobile_numbers)} numbers" if several else f"number {mask_number(scope.mobile_numbers[0])}"
+        )
         return f"{numbers} in campaign {scope.campaign_id}" if scope.campaign_id else numbers
     return f"campaign {scope.campaign_id}" if scope.campaign_id else f"agent {scope.agent_id}"
 
@@ -111,6 +132,7 @@ def termination(t: Termination) -> dict[str, Any]:
         "termination_id": t.termination_id,
         "account": t.account,
         "call_id": t.call_id,
+        "scope": scope_in_words(t.scope) if t.scope else None,
         "episode": t.episode,
         "outcome": t.state,
         "orders": list(t.orders),
@@ -121,6 +143,7 @@ def termination(t: Termination) -> dict[str, Any]:
         "decided_at": iso(t.decided_at),
         "status_when_decided": t.decided_status,
         "evidence": [position(p) for p in t.evidence],
+        "looks": [{"at": iso(look.at), "waiting": look.waiting, "detail": look.detail} for look in t.looks],
         "requests": [_request(t, attempt.request_id) for attempt in t.attempts],
         "ended": {
             "status": t.ended.status,
@@ -146,5 +169,7 @@ def _request(t: Termination, request_id: str) -> dict[str, Any]:
         "answer": result.answer if result else None,
         "http_status": result.http_status if result else None,
         "detail": result.detail if result else "",
+        "reported": result.reported if result else None,
+        "trace_id": result.trace_id if result else None,
         "answered_at": iso(result.at) if result else None,
     }

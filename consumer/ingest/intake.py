@@ -4,7 +4,7 @@ import base64
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
@@ -23,39 +23,63 @@ MAX_NESTING = 100
 TRACEPARENT_LENGTH = 55
 
 
+class Refusal(NamedTuple):
+    """What the sender of an authentic webhook is told: the HTTP status and its title."""
+
+    status: int
+    title: str
+
+
+NOT_JSON = Refusal(400, "not JSON")
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What a webhook becomes: its records, and whether they are events or a rejection.
 
-    ``reason`` is None for events; ``not_json`` is a body that the sender is told about (400).
+    ``reason`` is None for events. ``refused`` is None unless the sender is told that what it sent is wrong.
     """
 
     event_id: str
     records: tuple[OutRecord, ...]
     reason: str | None = None
-    not_json: bool = False
+    refused: Refusal | None = None
+
+    @property
+    def not_json(self) -> bool:
+        return self.refused is NOT_JSON
 
 
 class Intake:
-    """Turns the webhooks of one account into records."""
+    """Turns the webhooks of one account into records.
+
+    ``taken_status`` answers what was taken, ``overload_status`` what must wait because too much is in flight.
+    """
+
+    taken_status: ClassVar[int] = 200
+    overload_status: ClassVar[int] = 503
 
     def __init__(self, account: Account, provider: Provider, topics: Topics) -> None:
         self.account = account
         self._provider = provider
         self._topics = topics
+        self._id_can_be_forged = account.webhook.auth.type == "hmac-sha256"  # which covers the body and no header
 
-    def take(self, headers: Mapping[str, str], raw: bytes) -> Taken:
-        """Take one webhook.
+    def take(self, headers: Mapping[str, str], raw: bytes, now: float | None = None) -> Taken:
+        """Take one webhook; ``now`` is in seconds since the epoch, None is the clock's.
 
         Raises:
             NotAuthentic: the sender did not prove who it is; nothing is kept.
 
         """
-        authenticate(self.account.webhook.auth, headers, raw)
+        authenticate(self.account.webhook.auth, headers, raw, now)
+        return self.read(raw, self._name(headers, raw), headers.get("traceparent"))
+
+    def _name(self, headers: Mapping[str, str], raw: bytes) -> str:
+        """Name the event by ``webhook-id``, unless a body seen once could be sent again under another."""
         given = headers.get("webhook-id", "")
         usable = 0 < len(given) <= MAX_EVENT_ID and given.isascii() and given.isprintable()
-        event_id = given if usable else body_event_id(self.account.name, raw)
-        return self.read(raw, event_id, headers.get("traceparent"))
+        return given if usable and not self._id_can_be_forged else body_event_id(self.account.name, raw)
 
     def read(self, raw: bytes, event_id: str, traceparent: str | None = None) -> Taken:
         """Read a body that is known to be authentic."""
@@ -63,7 +87,7 @@ class Intake:
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
-            return self._rejected(event_id, raw, f"not JSON: {error}", trace, not_json=True)
+            return self._rejected(event_id, raw, f"not JSON: {error}", trace, NOT_JSON)
         if not isinstance(body, dict):
             return self._rejected(event_id, raw, "not a JSON object", trace)
         if raw.count(b"{") + raw.count(b"[") > MAX_NESTING and nested_deeper_than(MAX_NESTING, body):
@@ -82,7 +106,9 @@ class Intake:
         topic = self._topics.call_events
         return OutRecord(topic.name, topic.partition_of(key), key, encode_event(event, raw), trace)
 
-    def _rejected(self, event_id: str, raw: bytes, reason: str, trace: Headers, *, not_json: bool = False) -> Taken:
+    def _rejected(
+        self, event_id: str, raw: bytes, reason: str, trace: Headers, refused: Refusal | None = None
+    ) -> Taken:
         record: dict[str, Any] = {
             "source": "webhook",
             "account": self.account.name,
@@ -97,7 +123,7 @@ class Intake:
         key = self.account.name.encode()
         value = orjson.dumps(record)
         partition = topic.partition_of(event_id.encode())
-        return Taken(event_id, (OutRecord(topic.name, partition, key, value, trace),), reason, not_json)
+        return Taken(event_id, (OutRecord(topic.name, partition, key, value, trace),), reason, refused)
 
 
 def nested_deeper_than(limit: int, value: Any) -> bool:
@@ -118,5 +144,5 @@ def nested_deeper_than(limit: int, value: Any) -> bool:
 def trace_headers(traceparent: str | None) -> Headers:
     """Carry the sender's W3C traceparent on, or begin a trace."""
     if not traceparent or len(traceparent) != TRACEPARENT_LENGTH or not traceparent.isascii():
-        traceparent = f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01"  # noqa: S311 -- a name, not a secret
+        traceparent = f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01"  # a name, not a secret
     return (*FORMAT, ("traceparent", traceparent.encode()))

@@ -17,4 +17,4 @@ IN_FLIGHT = Gauge("callbreaker_webhooks_in_flight", "Webhooks being taken in now
 def webhooks_taken() -> int:
     """How many webhooks this process has taken in since it started."""
     samples = (sample for metric in WEBHOOKS.collect() for sample in metric.samples)
-    return int(sum(s.value for s in samples if s.name.endswith("_total") and s.labels["status"] == "200"))
+    return int(sum(s.value for s in samples if s.name.endswith("_total") and s.labels["status"] in {"200", "202"}))

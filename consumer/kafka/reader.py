@@ -8,11 +8,14 @@ is an error and not an empty answer.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, UnknownMemberIdError
+from aiokafka.protocol.group import LeaveGroupRequest
 
 from consumer.kafka.assignor import view_aware_assignor
 from consumer.kafka.connection import Connection
@@ -26,6 +29,8 @@ REBALANCE_TIMEOUT_MS = 12_000
 REQUEST_TIMEOUT_MS = 20_000
 COMMIT_SECONDS = 5.0
 STOP_SECONDS = 3.0
+LEAVE_SECONDS = 5.0
+RETRY_SECONDS = 0.1
 FETCH_BYTES = 4 * 1024 * 1024
 
 
@@ -94,8 +99,28 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     """
 
     def __init__(
-        self, connection: Connection, *, group: str, topics: Sequence[str], node: str, held: Callable[[], Iterable[int]]
+        self,
+        connection: Connection,
+        *,
+        group: str,
+        topics: Sequence[str],
+        node: str,
+        held: Callable[[], Iterable[int]],
+        member_file: Path | None = None,
     ) -> None:
+        """Prepare a member.
+
+        Args:
+            connection: the cluster.
+            group: the role's name; the topics' prefix goes before it.
+            topics: all with the same number of partitions.
+            node: the stable name of this node.
+            held: gives the partitions this node has views of.
+            member_file: where the member's id is kept while it lives. After a kill -9 the next start finds it and takes the
+                dead member out of the group, which would otherwise wait for its session to end.
+
+        """
+        self._member_file = member_file
         self._connection = connection
         self._topics = tuple(topics)
         self._opened: set[TopicPartition] = set()
@@ -122,11 +147,34 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     async def start(self) -> None:
         self._consumer = AIOKafkaConsumer(**self._options)
         await _start(self._consumer, self._connection)
+        await self._take_out_dead_self()
         self._consumer.subscribe(self._topics, listener=self)
 
     async def stop(self) -> None:
         if self._consumer:
             await _stop(self._consumer)
+        if self._member_file:
+            self._member_file.unlink(missing_ok=True)
+
+    async def _take_out_dead_self(self) -> None:
+        """Leave the group in the name of the member that this node was before it was killed."""
+        if self._member_file is None or not self._member_file.exists():
+            return
+        coordinator = self._client._coordinator  # noqa: SLF001 -- leaving for another member has no public call
+        request = LeaveGroupRequest(self._options["group_id"], self._member_file.read_text())
+        give_up_at = time.monotonic() + LEAVE_SECONDS
+        while time.monotonic() < give_up_at:
+            try:
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await coordinator.ensure_coordinator_known()
+                    await coordinator._send_req(request)  # noqa: SLF001
+            except UnknownMemberIdError:
+                return
+            except (KafkaError, TimeoutError, OSError):
+                await asyncio.sleep(RETRY_SECONDS)  # a broker that has just started is still reading its groups
+            else:
+                return
+        logger.info("the member of the last start is left to time out")
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 -- always all of them
         self._opened.clear()
@@ -141,6 +189,9 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self.assigned = frozenset(tp.partition for tp in tps)
         self.joined = True
         self.generation += 1
+        if self._member_file:
+            self._member_file.parent.mkdir(parents=True, exist_ok=True)
+            self._member_file.write_text(self._client._coordinator.member_id)  # noqa: SLF001
 
     async def committed(self, topic: str, partition: int) -> int | None:
         """Give the group's committed offset, None where nothing was ever committed."""

@@ -32,6 +32,8 @@ from consumer.model.refusals import RefusedError, refuse_all
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 SHORTEST_SECRET = 8
+PUBLIC_KEY_PREFIX = "whpk_"
+PUBLIC_KEY_BYTES = 32
 LARGEST_BATCH = 100
 """What Ringg and Revenueable take in one request: docs.ringg.ai, terminate, "up to 100 calls in a single request"."""
 
@@ -137,7 +139,10 @@ class HmacAuth(Section):
 
 
 class StandardWebhooksAuth(Section):
-    """The sender signs id, timestamp and body as Standard Webhooks 1.0.0 says; secrets are ``whsec_`` + base64."""
+    """The sender signs id, timestamp and body as Standard Webhooks 1.0.0 says.
+
+    A secret is ``whsec_`` + base64 where it signs with HMAC; where it signs with ed25519, its public key, ``whpk_`` + base64.
+    """
 
     type: Literal["standard-webhooks"] = "standard-webhooks"
     secrets: Secrets
@@ -146,10 +151,17 @@ class StandardWebhooksAuth(Section):
     @classmethod
     def _base64(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for secret in secrets:
+            value = secret.get_secret_value()
+            public = value.startswith(PUBLIC_KEY_PREFIX)
             try:
-                key = base64.b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
+                key = base64.b64decode(value.removeprefix(PUBLIC_KEY_PREFIX if public else "whsec_"), validate=True)
             except binascii.Error:
                 key = b""
+            if public and len(key) != PUBLIC_KEY_BYTES:
+                raise RefusedError(
+                    f"a public key of Standard Webhooks is base64 of {PUBLIC_KEY_BYTES} bytes, and this is not",
+                    "copy it whole: whpk_…",
+                )
             if len(key) < SHORTEST_SECRET:
                 raise RefusedError(
                     f"a secret of Standard Webhooks is base64 of {SHORTEST_SECRET} bytes or more, and this is not",

@@ -175,9 +175,9 @@ def decode_order_record(value: bytes | None, logged_at: float) -> StopOrder | Fa
             mode=Mode(record["mode"]),
             lane=record["lane"],
             canary_share=record.get("canary_share", 1.0),
-            canary_campaigns=tuple(record.get("canary_campaigns", ())),
+            canary_campaigns=_texts(record.get("canary_campaigns") or ()),
             allow_live=record.get("allow_live", False),
-            evidence=_positions(record.get("evidence", ())),
+            evidence=_positions(record.get("evidence") or ()),
             explanation=record.get("explanation"),
             at=logged_at,
         )
@@ -212,19 +212,21 @@ def termination_record_from(raw: Mapping[str, Any]) -> Record:
             return _build(
                 Decision,
                 raw,
-                orders=tuple(raw["orders"]),
+                orders=_texts(raw["orders"]),
                 mode=Mode(raw["mode"]),
                 status=Status(raw["status"]),
-                evidence=_positions(raw.get("evidence", ())),
+                evidence=_positions(raw.get("evidence") or ()),
                 scope=_scope(raw.get("scope")),
             )
         if kind == "looked":
             return _build(Looked, raw)
         if kind == "ended":
             evidence = raw.get("evidence")
-            return _build(Ended, raw, status=Status(raw["status"]), evidence=Position(**evidence) if evidence else None)
+            return _build(
+                Ended, raw, status=Status(raw["status"]), evidence=_positions([evidence])[0] if evidence else None
+            )
         if kind == "attempt":
-            return _build(Attempt, raw, orders=tuple(raw.get("orders", ())))
+            return _build(Attempt, raw, orders=_texts(raw.get("orders") or ()))
         if kind == "outcome":
             answer, outcome = raw.get("answer"), raw.get("outcome")
             return _build(
@@ -232,7 +234,7 @@ def termination_record_from(raw: Mapping[str, Any]) -> Record:
                 raw,
                 answer=AnswerClass(answer) if answer else None,
                 outcome=State(outcome) if outcome else None,
-                orders=tuple(raw.get("orders", ())),
+                orders=_texts(raw.get("orders") or ()),
             )
         raise CodecError(f"unknown kind {kind!r}")
     except (KeyError, TypeError, ValueError, ScopeError) as error:
@@ -251,7 +253,7 @@ def decode_termination(value: bytes) -> Termination:
     raw = loads(value)
     ended, final, status = raw["ended"], raw["final"], raw["decided_status"]
     given = {
-        "orders": tuple(raw["orders"]),
+        "orders": _texts(raw["orders"]),
         "mode": Mode(raw["mode"]),
         "decided_status": Status(status) if status else None,
         "evidence": _positions(raw["evidence"]),
@@ -293,12 +295,22 @@ def _check_types(record: Mapping[str, Any], required: Sequence[str]) -> None:
 
 def _build(cls: type[T], raw: Mapping[str, Any], **given: Any) -> T:
     names = _NAMES[cls]  # type: ignore[index]  # a narrower key than the table's
-    return cls(**{name: raw[name] for name in names if name in raw and name not in given}, **given)
+    return cls(**{name: raw[name] for name in names if raw.get(name) is not None and name not in given}, **given)
 
 
 def _scope(value: object) -> Scope | None:
     return Scope.parse(value) if value else None
 
 
+def _texts(values: Sequence[Any]) -> tuple[str, ...]:
+    if any(type(value) is not str for value in values):
+        raise TypeError("a list of ids holds something else")
+    return tuple(values)
+
+
 def _positions(values: Sequence[Mapping[str, Any]]) -> tuple[Position, ...]:
+    if any(
+        type(v["topic"]) is not str or type(v["partition"]) is not int or type(v["offset"]) is not int for v in values
+    ):
+        raise TypeError("a position is not topic, partition and offset")
     return tuple(Position(v["topic"], v["partition"], v["offset"]) for v in values)

@@ -131,7 +131,7 @@ class AccountLoop:
         ready_at = dispatcher.next_at(now)
         if ready_at > now:
             return min(ready_at - now, IDLE_SECONDS)
-        if dispatcher.pinned or shard.ledger.to_send(self._account.name, now, 1, dispatcher.busy_ids):
+        if dispatcher.pinned or shard.to_send(self._account.name, now, 1, dispatcher.busy_ids):
             return await self._stop_calls(shard, dispatcher, now)
         return self._look_around(shard, dispatcher, now)
 
@@ -158,7 +158,7 @@ class AccountLoop:
         if wait <= 0:
             return 0.0
         size = dispatcher.batch_size
-        full = len(shard.ledger.to_send(self._account.name, now, size, dispatcher.busy_ids)) == size
+        full = len(shard.to_send(self._account.name, now, size, dispatcher.busy_ids)) == size
         return 0.0 if full else wait
 
     def _look_around(self, shard: TerminateShard, dispatcher: Dispatcher, now: float) -> float:

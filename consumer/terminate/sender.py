@@ -43,12 +43,12 @@ class Sender:
     ) -> tuple[Answer, int | None]:
         """Send; gives what the answer means and its HTTP status, None where there was none."""
         response = await self._exchange(request)
-        return (response, None) if isinstance(response, Answer) else (understand(response), response.status)
+        return (response, None) if isinstance(response, Answer) else (_read(understand, response), response.status)
 
     async def ask(self, request: HttpRequest, read: Callable[[HttpResponse], T]) -> T | Answer:
         """Send a request that changes nothing; gives what ``read`` makes of the response, or why there is none."""
         response = await self._exchange(request)
-        return response if isinstance(response, Answer) else read(response)
+        return response if isinstance(response, Answer) else _read(read, response)
 
     async def _exchange(self, request: HttpRequest) -> HttpResponse | Answer:
         try:
@@ -59,10 +59,29 @@ class Sender:
                 data=request.body,
                 allow_redirects=False,
             ) as response:
-                body = await response.content.read(MAX_ANSWER_BYTES)
+                body = await _beginning(response.content)
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return HttpResponse(response.status, headers, body, time.time())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Answer(AnswerClass.NOT_SENT, f"no connection: {type(error).__name__}")
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Answer(AnswerClass.UNKNOWN, f"no answer: {type(error).__name__}")
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    """Read a body to its end, or as much of it as anybody looks at; it may come in pieces."""
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) >= MAX_ANSWER_BYTES:
+            break
+    return bytes(body)
+
+
+def _read(read: Callable[[HttpResponse], T], response: HttpResponse) -> T | Answer:
+    """Let the provider's code read a response; what it cannot read may have had any effect."""
+    try:
+        return read(response)
+    except Exception as error:
+        logger.exception("an answer with HTTP status %d cannot be read", response.status)
+        return Answer(AnswerClass.UNKNOWN, f"the answer cannot be read: {type(error).__name__}")

@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from consumer.kafka.ledger import SCHEMA, Ledger
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 QUIET_SECONDS = 0.02
 CLOSE_AT_ONCE = 500
 NOT_JUDGED = {OrderState.PROPOSED, OrderState.AWAITING_APPROVAL}
+MANY = 100
 
 __all__ = ["SCHEMA", "Choice", "TerminateShard"]
 
@@ -122,6 +124,16 @@ class TerminateShard:
         quiet = gathering.last_bulk_at + QUIET_SECONDS if gathering.last_bulk_at else 0.0
         return max(gathering.first_at + linger, quiet)
 
+    def to_send(self, account: str, now: float, limit: int, skip: AbstractSet[str]) -> list[Termination]:
+        """The next terminations to be sent or closed, but for ``skip`` and for those that cannot be judged yet."""
+        found: list[Termination] = []
+        seen, size = set(skip), limit
+        while len(found) < limit and (more := self.ledger.to_send(account, now, size, seen)):
+            seen.update(t.termination_id for t in more)
+            found += [t for t in more if self._can_be_judged(t, now)]
+            size = MANY  # they that cannot be judged tend to stand together
+        return found[:limit]
+
     def choose(self, account: Account, now: float, limit: int, busy: set[str]) -> Choice:
         """Choose up to ``limit`` calls that an order in force still wants stopped, now that the token is there.
 
@@ -131,7 +143,7 @@ class TerminateShard:
         settled: list[Result] = []
         skip = set(busy)
         while len(batch) < limit:
-            found = self.ledger.to_send(account.name, now, limit - len(batch), skip)
+            found = self.to_send(account.name, now, limit - len(batch), skip)
             if not found:
                 self._gathering.pop(account.name, None)
                 break
@@ -156,7 +168,8 @@ class TerminateShard:
     def still_wanted(self, ids: tuple[str, ...], now: float) -> tuple[Termination, ...]:
         """Look again at calls set aside for a smaller request."""
         found = (self.ledger.get(one) for one in ids)
-        return tuple(t for t in found if t and not t.state.over and not self._no_longer_wanted(t, now))
+        judged = (t for t in found if t and not t.state.over and self._can_be_judged(t, now))
+        return tuple(t for t in judged if not self._no_longer_wanted(t, now))
 
     def orders_in_force(self, account: str, now: float) -> list[OrderRecord]:
         """The orders of an account that want calls stopped now."""
@@ -178,6 +191,16 @@ class TerminateShard:
         gathering.emergency = gathering.emergency or after.lane == EMERGENCY
         if change.bulk:
             gathering.last_bulk_at = moment
+
+    def _can_be_judged(self, t: Termination, now: float) -> bool:
+        """Whether an order wants it, or all of them are known to be over.
+
+        The correlator, which decided, may have read ``stop-orders`` further than we have: an order that is not there yet,
+        or not let through yet, is waited for.
+        """
+        known = [self._book.get(order_id) for order_id in t.orders]
+        states = [record.state(now) if record else OrderState.PROPOSED for record in known]
+        return OrderState.IN_FORCE in states or NOT_JUDGED.isdisjoint(states)
 
     def _no_longer_wanted(self, t: Termination, now: float) -> Result | None:
         """Judge a termination again: give the outcome that closes it, None while an order in force enforces it."""

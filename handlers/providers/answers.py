@@ -15,6 +15,7 @@ BY_STATUS = {
     402: AnswerClass.PERMISSION,
     403: AnswerClass.PERMISSION,
     404: AnswerClass.NOT_FOUND,
+    408: AnswerClass.UNKNOWN,
     409: AnswerClass.CONFLICT,
     413: AnswerClass.POISON,
     422: AnswerClass.POISON,
@@ -41,7 +42,7 @@ def retry_after_seconds(response: HttpResponse) -> float | None:
     text = response.headers.get("retry-after", "").strip()
     if not text:
         return None
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return min(float(text), LONGEST_RETRY_AFTER_SECONDS)
     try:
         moment = parsedate_to_datetime(text)

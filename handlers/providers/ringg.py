@@ -36,7 +36,6 @@ from consumer.model.terminations import AnswerClass
 from handlers.providers import answers, fields
 from handlers.providers.base import BaseProvider
 
-
 EVENT_TYPES = {
     "call_started": EventType.STARTED,
     "call_completed": EventType.FINISHED,
@@ -241,7 +240,7 @@ class Ringg(BaseProvider):
             account=account.name,
             provider=self.name,
             call_id=fields.required_identifier(get("call_id"), "call_id"),
-            event_id=get("event_id") or body.event_id,
+            event_id=fields.identifier(get("event_id"), "event_id") or body.event_id,
             type=kind,
             status=status,
             attempt=fields.whole_number(get(body.attempt_field), body.attempt_field),

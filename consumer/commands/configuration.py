@@ -1,0 +1,34 @@
+"""The configuration as a whole: the file, the environment, and the rules that it names."""
+
+import os
+from pathlib import Path
+
+from consumer.assembly import rules_of
+from consumer.model.rules import RuleError
+from consumer.settings import ConfigurationError, Problem, Settings, load_settings
+from consumer.settings_file import Document, read_document
+from handlers.providers.table import PROVIDERS
+
+
+def read_settings(file: Path | None) -> Settings:
+    """Read and check everything that can be checked before a start.
+
+    Raises:
+        ConfigurationError: every problem with its place, those of the rules too.
+
+    """
+    settings = load_settings(file, os.environ, PROVIDERS.keys())
+    problems = tuple(_rule_problems(settings, Document() if file is None else read_document(file, os.environ)))
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def _rule_problems(settings: Settings, document: Document) -> list[Problem]:
+    problems = []
+    for index, rule in enumerate(settings.rules):
+        try:
+            rules_of(settings.model_copy(update={"rules": (rule,)}))
+        except RuleError as error:
+            problems.append(document.problem(("rules", index), str(error), "correct this rule, or take it out"))
+    return problems

@@ -1,0 +1,52 @@
+"""Where the operator API is and with which token: as told, else as the configuration on this machine says."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from consumer.commands.failures import USAGE, CommandError
+from consumer.commands.options import configuration_file
+from consumer.local_token import kept_token, token_path
+from consumer.settings import Settings
+from consumer.settings_file import Document, read_document
+from consumer.settings_overrides import override
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An address and a token for it."""
+
+    url: str
+    token: str
+
+
+def find_place(url: str | None, token: str | None, config: Path | None) -> Place:
+    """Fill in what was not told; of the configuration only address and directory are read, so no secret is needed.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+        CommandError: there is no token to be found.
+
+    """
+    file = configuration_file(config)
+    tree = override(Document() if file is None else read_document(file, os.environ), Settings, os.environ).tree
+    data_dir = Path(str(_get(tree, "data_dir") or Settings.model_fields["data_dir"].default))
+    token = token or kept_token(data_dir)
+    if token is None:
+        raise CommandError(
+            f"There is no token: neither --token nor CALLBREAKER_TOKEN is set, and no running service keeps one in "
+            f"{token_path(data_dir)}. Use the token that `callbreaker run` printed, or one of `operators`.",
+            USAGE,
+        )
+    return Place(url or _address(_get(tree, "http")), token)
+
+
+def _address(http: Any) -> str:
+    host, port = _get(http, "host") or "127.0.0.1", _get(http, "port") or 8080
+    host = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 -- where a listener on all is found
+    return f"http://{f'[{host}]' if ':' in str(host) else host}:{port}"
+
+
+def _get(tree: Any, key: str) -> Any:
+    return tree.get(key) if isinstance(tree, dict) else None

@@ -1,0 +1,71 @@
+"""What the commands print with: composed for a terminal, plain lines for a pipe."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_json(value: Any) -> None:
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def show_facts(title: str, facts: Iterable[tuple[str, str]], console: Console = out) -> None:
+    """Print a title and, below it, names and values in two columns."""
+    known = list(facts)
+    width = max(len(name) for name, _ in known)
+    console.print(Text(title, style="bold"))
+    for name, value in known:
+        console.print(Text.assemble("  ", (name.ljust(width), "dim"), "  ", value))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+    """Print rows: a table on a terminal, which shortens the last column only, else tab-separated lines."""
+    found = list(rows)
+    if not found:
+        err.print(Text(empty, style="dim"))
+    elif not out.is_terminal:
+        for row in found:
+            typer.echo("\t".join(row))
+    else:
+        table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+        for index, column in enumerate(columns):
+            longest = max(len(row[index]) for row in found)
+            last = index == len(columns) - 1
+            table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=None if last else longest)
+        for row in found:
+            table.add_row(*[Text(cell, style=style_of(cell)) for cell in row])
+        Console(highlight=False).print(table)
+
+
+def style_of(word: str) -> str:
+    """Give the colour of a word that says how something stands; none for any other."""
+    return _STYLES.get(word, "")
+
+
+_STYLES = {
+    "in_force": "green",
+    "confirmed": "green",
+    "accepted": "cyan",
+    "requested": "cyan",
+    "waiting": "cyan",
+    "awaiting_approval": "bold yellow",
+    "proposed": "yellow",
+    "missed": "yellow",
+    "unconfirmed": "yellow",
+    "unknown": "yellow",
+    "failed": "red",
+    "rejected": "red",
+    "not_found": "red",
+    "expired": "dim",
+    "released": "dim",
+    "withdrawn": "dim",
+    "shadow": "magenta",
+}

@@ -1,0 +1,133 @@
+// Is it working: the condition, the figures and the accounts.
+
+import { $, el, fillBar, keep, say, show } from "./page_dom.js";
+import { OUTCOMES, count, list, mask, plural, setTime } from "./page_words.js";
+
+const CHECKS = {
+  kafka: "Kafka",
+  orders: "stop orders",
+  correlate: "calls",
+  guard: "rules' totals",
+  terminate: "sending",
+  console: "termination log",
+};
+const RATE_OVER_SECONDS = 5;
+
+export function showGlance(now) {
+  showCondition(now);
+  showFigures(now);
+  showAccounts(now.accounts);
+}
+
+function troubles(now) {
+  const found = now.checks.filter((check) => !check.ok).map((check) => ({ bad: true, text: check.reason }));
+  for (const account of now.accounts) {
+    if (account.held) found.push({ bad: true, text: `${account.account}: held, ${plural(account.backlog, "call")} waiting to be sent: ${mask(account.held)}` });
+    else if (account.breaker === "open") found.push({ bad: true, text: `${account.account}: the provider fails; sending pauses, ${plural(account.backlog, "call")} waiting` });
+    else if (account.breaker === "half_open") found.push({ bad: false, text: `${account.account}: trying the provider again with one request` });
+  }
+  const waiting = now.orders.filter((order) => order.state === "awaiting_approval").length;
+  if (waiting) found.push({ bad: false, text: `${plural(waiting, "order")} of rules ${waiting === 1 ? "awaits" : "await"} approval` });
+  return found;
+}
+
+function showCondition(now) {
+  const found = troubles(now);
+  const words = !now.ready ? "Not ready" : found.some((one) => one.bad) ? "Needs attention" : "Working";
+  say($("condition-title"), words);
+  $("condition").className = !now.ready || found.some((one) => one.bad) ? "bad" : found.length ? "warn" : "good";
+  document.title = words === "Working" ? "callbreaker" : `${words} – callbreaker`;
+  keep($("troubles"), found, (one) => one.text, (one) => el("li", {}, one.text), () => {});
+  keep(
+    $("checks"),
+    now.checks,
+    (check) => check.name,
+    () => el("li"),
+    (node, check) => {
+      node.className = check.ok ? "good" : "bad";
+      node.title = check.name === "kafka" ? `${now.kafka.embedded ? "embedded, " : ""}${now.kafka.servers}` : check.reason;
+      say(node, `${CHECKS[check.name] ?? check.name} ${check.ok ? "✓" : "✗"}`);
+    },
+  );
+}
+
+function showFigures(now) {
+  const counts = now.webhooks_per_second ?? [];
+  const rate = counts.slice(-RATE_OVER_SECONDS).reduce((sum, n) => sum + n, 0) / RATE_OVER_SECONDS;
+  say($("webhooks"), counts.length ? (rate && rate < 10 ? rate.toFixed(1) : count(Math.round(rate))) : "—");
+  const highest = Math.max(1, ...counts);
+  const points = counts.map((n, i) => `${i + 0.5},${15.5 - (15 * n) / highest}`);
+  $("spark-line").setAttribute("points", points.join(" "));
+  const last = now.accounts.map((account) => account.last_webhook_at).filter(Boolean).sort().at(-1);
+  setTime($("last-webhook"), last ?? null, "none yet");
+
+  say($("calls"), count(now.calls));
+  say($("calls-hint"), now.webhooks === null ? "webhooks come in elsewhere" : `${plural(now.webhooks, "webhook")} since the start`);
+  say($("waiting"), count(now.waiting));
+
+  const { total, segments } = byOutcome(now.terminations);
+  say($("terminations"), count(total));
+  say($("shadow"), now.terminations.shadow ? `and ${count(now.terminations.shadow)} only recorded, in shadow` : "");
+  fillBar($("outcomes-bar"), segments);
+  keep(
+    $("outcomes"),
+    segments.filter((one) => one.count > 0 || ["under-way", "confirmed", "missed"].includes(one.name)),
+    (one) => one.name,
+    (one) => el("li", { class: `k-${one.name}` }, el("b"), ` ${one.words}`),
+    (node, one) => say(node.firstElementChild, count(one.count)),
+  );
+}
+
+function byOutcome(terminations) {
+  const meant = { ...terminations, shadow: 0 };
+  const total = Object.values(meant).reduce((sum, n) => sum + n, 0);
+  const over = Object.keys(OUTCOMES).map((name) => ({ name, words: OUTCOMES[name], count: meant[name] ?? 0 }));
+  const underWay = total - over.reduce((sum, one) => sum + one.count, 0);
+  return { total, segments: [over[0], { name: "under-way", words: "under way", count: underWay }, ...over.slice(1)] };
+}
+
+function showAccounts(accounts) {
+  show($("accounts-none"), !accounts.length);
+  keep($("accounts-list"), accounts, (one) => one.account, makeAccount, changeAccount);
+}
+
+function makeAccount(account) {
+  const can = account.capabilities;
+  const whole = can.everything.length && `a whole ${list(can.everything.map((kind) => kind.replaceAll("-", " ")))}${can.everything_spares_live ? "" : ", which may cut live calls"}`;
+  const able = [can.by_id && `calls by ID, ${can.batch_limit} a request`, whole].filter(Boolean).join("; ");
+  const cell = (label, part, extra = "") =>
+    el("td", { role: "cell", "data-label": label, class: extra }, el("span", { "data-part": part }));
+  return el(
+    "tr",
+    { role: "row" },
+    el("th", { scope: "row", role: "rowheader" }, account.account, el("small", {}, `${account.provider} stops ${able}`)),
+    cell("Sending", "sending"),
+    cell("To be sent", "backlog", "n"),
+    cell("Rate", "rate"),
+    el("td", { role: "cell", "data-label": "Last webhook" }, el("time", { "data-part": "webhook" })),
+    el("td", { role: "cell", "data-label": "Last success" }, el("time", { "data-part": "success" })),
+  );
+}
+
+function changeAccount(row, account) {
+  const part = (name) => row.querySelector(`[data-part="${name}"]`);
+  const sending = part("sending");
+  const [words, tone] = inSending(account);
+  say(sending, words);
+  sending.className = `chip ${tone}`;
+  sending.title = account.held ? mask(account.held) : "";
+  say(part("backlog"), count(account.backlog));
+  const { requests_per_second: rate, burst } = account.rate;
+  say(part("rate"), `${rate}/s, burst ${burst}`);
+  setTime(part("webhook"), account.last_webhook_at, account.capabilities.webhooks ? "none yet" : "sends none");
+  setTime(part("success"), account.last_success_at, "none yet");
+}
+
+function inSending(account) {
+  if (account.held) return ["held", "bad"];
+  if (account.breaker === null) return ["elsewhere", "idle"];
+  if (account.breaker === "open") return ["paused: provider fails", "bad"];
+  if (account.breaker === "half_open") return ["trying again", "warn"];
+  return account.backlog ? ["sending", "good"] : ["ready", "good"];
+}
+

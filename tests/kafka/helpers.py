@@ -1,0 +1,200 @@
+"""What the tests on real Kafka share: an installation on a broker, a broker that can be broken, and waiting."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from consumer.kafka.connection import Connection
+from consumer.kafka.embedded import EmbeddedKafka, Progress
+from consumer.kafka.producer import OutRecord, Producer
+from consumer.kafka.reader import GroupReader
+from consumer.kafka.topics import Cluster, Topic, Topics, ensure_topics
+from consumer.kafka.worker import FoldingWorker, Shard, held_views
+from consumer.model.accounts import Account
+
+SECRET = "the-webhook-secret-of-the-test"
+API_KEY = "the-api-key-of-the-test"
+
+
+async def until(holds: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Wait for a condition; fails when it does not come true in time."""
+    async with asyncio.timeout(seconds):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The topics of one test, with a producer."""
+
+    connection: Connection
+    topics: Topics
+    cluster: Cluster
+    producer: Producer
+
+    async def read(self, topic: Topic) -> list[ConsumerRecord]:
+        """All that is in a topic now, by partition and offset."""
+        tps = [TopicPartition(topic.name, partition) for partition in range(topic.partitions)]
+        async with AIOKafkaConsumer(bootstrap_servers=self.connection.bootstrap_servers) as consumer:
+            consumer.assign(tps)
+            await consumer.seek_to_beginning()
+            ends = await consumer.end_offsets(tps)
+            found: list[ConsumerRecord] = []
+            for tp in tps:
+                while await consumer.position(tp) < ends[tp]:
+                    found += (await consumer.getmany(tp, timeout_ms=1_000)).get(tp, [])
+        return found
+
+    async def ends(self, topic: Topic) -> dict[int, int]:
+        """The next offset of each partition of a topic."""
+        tps = [TopicPartition(topic.name, partition) for partition in range(topic.partitions)]
+        async with AIOKafkaConsumer(bootstrap_servers=self.connection.bootstrap_servers) as consumer:
+            return {tp.partition: end for tp, end in (await consumer.end_offsets(tps)).items()}
+
+    @asynccontextmanager
+    async def following(self, *topics: Topic) -> AsyncIterator["Tail"]:
+        """Collect everything that is in some topics or comes into them."""
+        tps = [TopicPartition(topic.name, partition) for topic in topics for partition in range(topic.partitions)]
+        async with AIOKafkaConsumer(bootstrap_servers=self.connection.bootstrap_servers) as consumer:
+            consumer.assign(tps)
+            await consumer.seek_to_beginning()
+            tail = Tail()
+            task = asyncio.create_task(tail.follow(consumer))
+            try:
+                yield tail
+            finally:
+                task.cancel()
+                await asyncio.wait([task])
+
+
+@dataclass
+class Tail:
+    records: list[ConsumerRecord] = field(default_factory=list)
+
+    async def follow(self, consumer: AIOKafkaConsumer) -> None:
+        async for record in consumer:
+            self.records.append(record)
+
+    def of(self, topic: Topic) -> list[ConsumerRecord]:
+        return [record for record in self.records if record.topic == topic.name]
+
+
+@asynccontextmanager
+async def installed(servers: str, prefix: str, **partitions: int) -> AsyncIterator[Installation]:
+    """Make the topics of a test, few partitions each, and a producer for them."""
+    counts = {"call_events": 1, "scope_totals": 1, "terminations": 1, "rejected": 1} | partitions
+    connection = Connection(servers, topic_prefix=prefix)
+    topics = Topics.named(prefix, **counts)
+    cluster = await ensure_topics(connection, topics)
+    producer = Producer(connection)
+    await producer.start()
+    try:
+        yield Installation(connection, topics, cluster, producer)
+    finally:
+        await producer.stop()
+
+
+def text(topic: Topic, partition: int, value: str) -> OutRecord:
+    return OutRecord(topic.name, partition, b"key", value.encode())
+
+
+class Breakable:
+    """A broker that tests may kill and stop; every test leaves it answering."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._kafka = EmbeddedKafka(data_dir, on_progress=self._note)
+        self._back = asyncio.Event()
+
+    @property
+    def servers(self) -> str:
+        return self._kafka.bootstrap_servers
+
+    async def __aenter__(self) -> Self:
+        await self._kafka.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._kafka.stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT at the end: connections stay open and nothing answers."""
+        (pid,) = self._kafka.pids
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    @asynccontextmanager
+    async def killed(self) -> AsyncIterator[None]:
+        """SIGKILL; started again, on its port and with its data, at the end."""
+        os.kill(self._kafka.pids[0], signal.SIGKILL)
+        try:
+            yield
+        finally:
+            self._back.clear()
+            task = asyncio.create_task(self._kafka.supervise())
+            try:
+                await asyncio.wait_for(self._back.wait(), 30)
+            finally:
+                task.cancel()
+                await asyncio.wait([task])
+
+    def _note(self, progress: Progress) -> None:
+        if progress.stage == "ready":
+            self._back.set()
+
+
+def a_worker(
+    log: Installation, topics: Sequence[Topic], folder: Path, open_shard: Callable[[int], Shard], name: str = "role"
+) -> tuple[FoldingWorker, GroupReader]:
+    """Put a worker and its reader together as the composition root does; ``folder`` holds its views."""
+    names = [topic.name for topic in topics]
+    reader = GroupReader(log.connection, group=name, topics=names, node=folder.name, held=lambda: held_views(folder))
+    worker = FoldingWorker(name=name, reader=reader, producer=log.producer, topics=names, open_shard=open_shard)
+    return worker, reader
+
+
+@asynccontextmanager
+async def working(worker: FoldingWorker, reader: GroupReader) -> AsyncIterator[FoldingWorker]:
+    """Run a worker; an error that ended it is raised when the block is left."""
+    await reader.start()
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await worker.drain()
+        await reader.stop()
+        if not task.cancelled() and (error := task.exception()):
+            raise error
+
+
+@asynccontextmanager
+async def in_background(run: Any) -> AsyncIterator[None]:
+    """Run a coroutine beside the block; an error that ended it is raised when the block is left."""
+    task = asyncio.ensure_future(run)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()):
+            raise error
+
+
+def an_account(name: str = "acme", **settings: Any) -> Account:
+    """Make an account at Ringg that authenticates its webhooks with a header."""
+    auth = {"type": "header", "name": "X-Webhook-Secret", "secret": SECRET}
+    return Account.model_validate(
+        {"name": name, "provider": "ringg", "api_key": API_KEY, "webhook": {"auth": auth}, **settings}
+    )

@@ -1,0 +1,168 @@
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from consumer.kafka.order_feed import OrderFeed, fact_record, order_record
+from consumer.kafka.producer import OutRecord
+from consumer.kafka.reader import LogRecord, TopicReader
+from consumer.model.codec import decode_order_record
+from consumer.model.order_book import OrderBook
+from consumer.model.orders import Author, Fact, FactKind, OrderState, StopOrder
+from consumer.model.scopes import Scope
+from tests.kafka.helpers import Installation, in_background, installed, until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
+
+RULE = Author("rule", "opt-out", "1", "abc")
+GUARD = Author("guard", "guard")
+OPERATOR = Author("operator", "ops")
+SOON = 4_000_000_000.0
+
+
+def an_order(order_id: str, by: Author = RULE, hold: float | None = None) -> StopOrder:
+    return StopOrder(order_id, "acme", Scope.campaign(f"campaign of {order_id}"), "why", by, hold=hold)
+
+
+def a_fact(order_id: str, kind: FactKind) -> Fact:
+    return Fact(order_id, kind, GUARD, "because")
+
+
+@asynccontextmanager
+async def fed(log: Installation) -> AsyncIterator[OrderFeed]:
+    feed = OrderFeed(log.connection, log.topics.stop_orders)
+    await feed.start()
+    try:
+        async with in_background(feed.run()):
+            yield feed
+    finally:
+        await feed.stop()
+
+
+async def test_feed_knows_every_order_with_its_facts_and_hears_of_new_ones(
+    kafka_servers: str, topic_prefix: str
+) -> None:
+    async with installed(kafka_servers, topic_prefix) as log:
+        topic = log.topics.stop_orders
+        await log.producer.publish_all(
+            [
+                fact_record(topic, a_fact("early", FactKind.ADMITTED)),  # before its order
+                order_record(topic, an_order("early")),
+                order_record(topic, an_order("proposed")),
+                OutRecord(topic.name, 0, b"junk", b"not an order"),
+                order_record(topic, an_order("operator's", OPERATOR)),
+            ]
+        )
+        async with fed(log) as feed:
+            heard: list[int] = []
+            feed.on_change(lambda: heard.append(feed.next_offset))
+            await feed.caught_up()
+            assert feed.ready
+            assert feed.next_offset == 5
+            assert {record.order.order_id: record.state(SOON) for record in feed.book} == {
+                "early": OrderState.IN_FORCE,
+                "proposed": OrderState.PROPOSED,
+                "operator's": OrderState.IN_FORCE,
+            }
+            assert heard[-1] == 5
+            await log.producer.publish_all(
+                [
+                    fact_record(topic, a_fact("early", FactKind.RELEASED)),
+                    order_record(topic, an_order("late", OPERATOR)),
+                ]
+            )
+            await until(lambda: heard[-1] == 7)
+            assert [record.order.order_id for record in feed.book.changed_since(5)] == ["early", "late"]
+            early = feed.book.get("early")
+            assert early is not None
+            assert early.state(SOON) is OrderState.RELEASED
+            assert await feed.bounds() == {(topic.name, 0): (0, 7)}
+
+
+async def test_tombstone_forgets_the_order_and_only_it(kafka_servers: str, topic_prefix: str) -> None:
+    async with installed(kafka_servers, topic_prefix) as log:
+        topic = log.topics.stop_orders
+        await log.producer.publish_all([order_record(topic, an_order("one")), order_record(topic, an_order("two"))])
+        async with fed(log) as feed:
+            await feed.caught_up()
+            await log.producer.publish_all([OutRecord(topic.name, 0, key, None) for key in (b"one", b"two/released")])
+            await until(lambda: feed.next_offset == 4)
+            assert [record.order.order_id for record in feed.book] == ["two"]
+
+
+async def test_compaction_leaves_the_same_book(kafka_servers: str, topic_prefix: str) -> None:
+    async with installed(kafka_servers, topic_prefix) as log:
+        topic = log.topics.stop_orders
+        for _ in range(2):  # everything is written twice, as after a crash
+            await log.producer.publish_all(
+                [
+                    order_record(topic, an_order("one")),
+                    fact_record(topic, a_fact("one", FactKind.HELD)),
+                    fact_record(topic, a_fact("one", FactKind.APPROVED)),
+                    fact_record(topic, a_fact("one", FactKind.RELEASED)),
+                ]
+            )
+        records = await log.read(topic)
+        compacted = {record.key: record for record in records}.values()  # the last of each key is what stays
+        assert len(compacted) == 4
+        states = [facts_in(kept)["one"] for kept in (records, list(compacted))]
+        assert states[0] == states[1] == {FactKind.HELD, FactKind.APPROVED, FactKind.RELEASED}
+
+
+def facts_in(records: Sequence[LogRecord]) -> dict[str, set[FactKind]]:
+    """Fold records of ``stop-orders`` into the kinds of facts of every order."""
+    book = OrderBook()
+    for record in records:
+        change = decode_order_record(record.value, record.timestamp / 1_000)
+        if isinstance(change, StopOrder):
+            book.put_order(change, record.offset)
+        else:
+            book.put_fact(change, record.offset)
+    return {record.order.order_id: {fact.kind for fact in record.facts} for record in book}
+
+
+async def test_topic_that_ends_in_offsets_without_a_record_is_read_to_its_end(
+    kafka_servers: str, topic_prefix: str
+) -> None:
+    async with installed(kafka_servers, topic_prefix) as log:
+        topic = log.topics.stop_orders
+        record = order_record(topic, an_order("one", OPERATOR))
+        # A transaction's marker takes the last offset, as a record does that compaction has taken away.
+        writer = AIOKafkaProducer(bootstrap_servers=kafka_servers, transactional_id=topic_prefix)
+        async with writer, writer.transaction():
+            await writer.send(record.topic, record.value, record.key, partition=0)
+        async with asyncio.timeout(5):
+            while await log.ends(topic) != {0: 2}:  # the marker follows the answer to the commit
+                pass
+        async with fed(log) as feed:
+            await feed.caught_up()
+            assert feed.next_offset == 2
+            assert feed.book.get("one") is not None
+
+
+async def test_slow_broker_is_not_taken_for_the_end_of_the_topic(
+    kafka_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polls = 0
+    poll = TopicReader.poll
+
+    async def empty_at_first(
+        reader: TopicReader, *, max_records: int, timeout_ms: int
+    ) -> Mapping[tuple[str, int], Sequence[LogRecord]]:
+        nonlocal polls
+        polls += 1
+        if polls > 3:
+            return await poll(reader, max_records=max_records, timeout_ms=timeout_ms)
+        await asyncio.sleep(0.05)
+        return {}
+
+    async with installed(kafka_servers, topic_prefix) as log:
+        topic = log.topics.stop_orders
+        await log.producer.publish_all(order_record(topic, an_order(str(n), OPERATOR)) for n in range(5))
+        monkeypatch.setattr(TopicReader, "poll", empty_at_first)
+        async with fed(log) as feed:
+            await feed.caught_up()
+            assert len(feed.book) == 5
+            assert feed.next_offset == 5

@@ -1,0 +1,85 @@
+import asyncio
+import re
+import time
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from consumer.kafka.connection import Connection
+from consumer.kafka.errors import LogUnavailable, TopicMismatch
+from consumer.kafka.topics import Topics, ensure_topics
+
+pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
+
+DAY_MS = 86_400_000
+NAMES = ("call-events", "stop-orders", "scope-totals", "terminations", "termination-log", "rejected")
+
+
+async def configs(servers: str, prefix: str) -> dict[str, dict[str, str]]:
+    """The settings of every topic of an installation, by its name without the prefix."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        wanted = [ConfigResource(ConfigResourceType.TOPIC, prefix + name) for name in NAMES]
+        responses = await admin.describe_configs(wanted)
+    finally:
+        await admin.close()
+    resources = [resource for response in responses for resource in response.resources]
+    return {name.removeprefix(prefix): {entry[0]: entry[1] for entry in entries} for *_, name, entries in resources}
+
+
+async def test_topics_are_made_as_the_architecture_says(kafka_servers: str, topic_prefix: str) -> None:
+    topics = Topics.named(topic_prefix, call_events=3, scope_totals=2, terminations=2, rejected=1)
+    cluster = await ensure_topics(Connection(kafka_servers), topics)
+    assert cluster.cluster_id
+    found = await configs(kafka_servers, topic_prefix)
+    assert set(found) == set(NAMES)
+    for settings in found.values():
+        assert settings["message.timestamp.type"] == "LogAppendTime"
+        assert settings["min.insync.replicas"] == "1"
+        assert settings["unclean.leader.election.enable"] == "false"
+    assert {name: settings["cleanup.policy"] for name, settings in found.items()} == {
+        "call-events": "delete",
+        "stop-orders": "compact",
+        "scope-totals": "compact",
+        "terminations": "delete",
+        "termination-log": "delete",
+        "rejected": "delete",
+    }
+    assert {name: int(found[name]["retention.ms"]) // DAY_MS for name in NAMES if "totals" not in name} == {
+        "call-events": 7,
+        "stop-orders": 7,  # Kafka's default; a compacted topic does not use it
+        "terminations": 7,
+        "termination-log": 30,
+        "rejected": 30,
+    }
+
+
+async def test_second_start_and_two_starts_at_once_change_nothing(kafka_servers: str, topic_prefix: str) -> None:
+    connection = Connection(kafka_servers)
+    topics = Topics.named(topic_prefix, call_events=2, scope_totals=1, terminations=1, rejected=1)
+    first, second = await asyncio.gather(ensure_topics(connection, topics), ensure_topics(connection, topics))
+    before = await configs(kafka_servers, topic_prefix)
+    assert await ensure_topics(connection, topics) == first == second
+    assert await configs(kafka_servers, topic_prefix) == before
+
+
+async def test_topic_with_other_partitions_is_refused_with_its_name_and_a_remedy(
+    kafka_servers: str, topic_prefix: str
+) -> None:
+    connection = Connection(kafka_servers)
+    await ensure_topics(connection, Topics.named(topic_prefix, call_events=2, scope_totals=1, terminations=1))
+    said = (
+        f"topic {topic_prefix}call-events has 2 partitions, the configuration says 5; .*"
+        "Set kafka.partitions to 2, or use another kafka.topic_prefix"
+    )
+    with pytest.raises(TopicMismatch, match=re.escape(said).replace(r"\.\*", ".*")):
+        await ensure_topics(connection, Topics.named(topic_prefix, call_events=5, scope_totals=1, terminations=1))
+
+
+async def test_kafka_that_does_not_answer_is_named_with_what_to_check() -> None:
+    began = time.monotonic()
+    with pytest.raises(LogUnavailable, match=r"Kafka at 127\.0\.0\.1:1 did not .* check kafka.bootstrap_servers"):
+        await ensure_topics(Connection("127.0.0.1:1"), Topics.named("x."), wait_seconds=2)
+    assert time.monotonic() - began < 4

@@ -1,0 +1,92 @@
+from bisect import bisect_right
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.terminate.rate import RateLimit
+
+START = 1_800_000_000.0
+"""Seconds since the epoch, since that is what the dispatcher counts in: floats are coarser there."""
+TICK = 1e-6
+
+
+def busiest(sent: list[float], window: float) -> int:
+    """The most requests in any half-open window of that length."""
+    return max((bisect_right(sent, at + window - TICK) - n for n, at in enumerate(sent)), default=0)
+
+
+@given(
+    rps=st.sampled_from([0.2, 0.5, 1.0, 2.5, 5.0, 50.0]),
+    burst=st.sampled_from([1, 3, 5, 20]),
+    pauses=st.lists(st.sampled_from([0.0, 0.0, 0.001, 0.05, 0.19, 0.9, 1.0, 7.0]) | st.floats(0, 3), max_size=300),
+    taken_over=st.integers(0, 300),
+)
+def test_no_window_ever_holds_more_than_the_limit_even_when_the_account_changes_hands(
+    rps: float, burst: int, pauses: list[float], taken_over: int
+) -> None:
+    now = START
+    limit = RateLimit(rps, burst, now=now)
+    sent = []
+    for n, pause in enumerate(pauses):
+        if n == taken_over:  # the old owner has died, and the new one knows nothing of it
+            limit = RateLimit(rps, burst, now=now)
+        now += pause
+        while limit.try_take(now):
+            sent.append(now)
+    assert busiest(sent, 1.0) <= max(burst, rps)
+    assert busiest(sent, 60.0) <= 60 * rps + burst
+
+
+@given(
+    rps=st.sampled_from([0.2, 1.0, 2.5, 5.0, 50.0]),
+    burst=st.sampled_from([1, 5]),
+    asked=st.lists(st.floats(0, 2), max_size=40),
+)
+def test_the_next_time_is_the_first_at_which_a_request_may_leave(rps: float, burst: int, asked: list[float]) -> None:
+    now = START
+    limit = RateLimit(rps, burst, now=now)
+    for pause in asked:
+        now += pause
+        due = limit.next_at(now)
+        if due > now:
+            assert not limit.try_take(due - 1e-4)
+        now = max(now, due) + TICK
+        assert limit.try_take(now)
+
+
+@pytest.mark.parametrize(
+    ("rps", "burst"), [(0.2, 1), (0.5, 5), (1.0, 1), (2.5, 3), (5.0, 1), (5.0, 5), (5.0, 20), (50.0, 5), (200.0, 200)]
+)
+def test_the_whole_rate_is_used_when_there_is_demand(rps: float, burst: int) -> None:
+    limit = RateLimit(rps, burst, now=START)
+    now, sent = START, []
+    while now < START + 120:
+        now = max(now, limit.next_at(now))
+        if limit.try_take(now):
+            sent.append(now)
+    steady = [at for at in sent if START + 20 <= at < START + 120]
+    assert len(steady) >= 0.95 * 100 * rps
+
+
+def test_a_new_owner_starts_with_an_empty_bucket() -> None:
+    limit = RateLimit(5.0, 5, now=START)
+    assert not limit.try_take(START)
+    assert START + 1.0 <= limit.next_at(START) <= START + 1.1
+
+
+def test_what_the_provider_asked_for_is_waited_for_and_never_shortened() -> None:
+    limit = RateLimit(50.0, 5, now=START)
+    limit.block_until(START + 30)
+    limit.block_until(START + 10)
+    assert not limit.try_take(START + 29.9)
+    assert limit.next_at(START + 5) == START + 30
+    assert limit.try_take(START + 30)
+
+
+def test_a_clock_that_is_set_back_grants_nothing_extra() -> None:
+    limit = RateLimit(5.0, 5, now=START)
+    later = START + 10
+    assert [limit.try_take(later) for _ in range(6)] == [True] * 5 + [False]
+    assert not limit.try_take(START + 9)
+    assert not limit.try_take(later)

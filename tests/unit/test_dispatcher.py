@@ -1,0 +1,198 @@
+from itertools import count
+
+import pytest
+
+from consumer.model.provider import Answer
+from consumer.model.terminations import AnswerClass
+from consumer.terminate.dispatcher import (
+    BREAKER_FAILURES,
+    BREAKER_SECONDS,
+    FIRST_CONCURRENT,
+    MAX_CONCURRENT,
+    PROBE_SECONDS,
+    Dispatcher,
+    bisected,
+)
+from tests.unit.values import account
+
+START = 1_800_000_000.0
+INFINITY = float("inf")
+ACCEPTED, UNKNOWN, THROTTLED = Answer(AnswerClass.ACCEPTED), Answer(AnswerClass.UNKNOWN), Answer(AnswerClass.THROTTLED)
+REFUSED = Answer(AnswerClass.CREDENTIALS, "invalid key")
+
+
+class Desk:
+    """A dispatcher whose rate never matters, and a clock that goes to the next moment something may be sent."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.dispatcher = Dispatcher(
+            account(rate_limit={"requests_per_second": 1_000, "burst": 1_000}), now=START - 10.0
+        )
+        self._names = (f"request-{n}" for n in count())
+
+    def start(self) -> str:
+        due = self.dispatcher.next_at(self.now)
+        assert due < INFINITY
+        self.now = max(self.now, due)
+        assert self.dispatcher.try_start(self.now)
+        name = next(self._names)
+        self.dispatcher.started(name, (f"t-{name}",))
+        return name
+
+    def exchange(self, answer: Answer) -> float:
+        """Send one request and take its answer at once; gives when its calls may be sent again."""
+        return self.dispatcher.answered(self.start(), answer, self.now)
+
+    @property
+    def wait(self) -> float:
+        return self.dispatcher.next_at(self.now) - self.now
+
+    @property
+    def concurrency(self) -> int:
+        return self.dispatcher.health(self.now).concurrency
+
+    def is_probing(self) -> bool:
+        return self.dispatcher.batch_size == 1
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_five_failures_in_a_row_open_the_breaker(desk: Desk) -> None:
+    for _ in range(BREAKER_FAILURES - 1):
+        desk.exchange(UNKNOWN)
+    assert (desk.wait, desk.dispatcher.batch_size) == (0.0, 100)
+    desk.exchange(Answer(AnswerClass.NOT_SENT))
+    assert desk.wait == BREAKER_SECONDS[0]
+    assert desk.dispatcher.health(desk.now).breaker == "open"
+    assert not desk.dispatcher.try_start(desk.now + BREAKER_SECONDS[0] - 0.1)
+
+
+def test_an_answer_in_between_keeps_the_breaker_closed(desk: Desk) -> None:
+    for _ in range(3):
+        for _ in range(BREAKER_FAILURES - 1):
+            desk.exchange(UNKNOWN)
+        desk.exchange(Answer(AnswerClass.NONE_TERMINABLE))
+    assert desk.wait == 0.0
+
+
+def test_half_open_sends_one_call_and_closes_when_it_is_answered(desk: Desk) -> None:
+    for _ in range(BREAKER_FAILURES):
+        desk.exchange(UNKNOWN)
+    probe = desk.start()
+    assert desk.now == START + BREAKER_SECONDS[0]
+    assert (desk.is_probing(), desk.wait) == (True, INFINITY)
+    assert desk.dispatcher.health(desk.now).breaker == "half_open"
+    desk.dispatcher.answered(probe, ACCEPTED, desk.now)
+    assert (desk.is_probing(), desk.wait) == (False, 0.0)
+    assert desk.dispatcher.health(desk.now).breaker == "closed"
+
+
+def test_each_probe_that_fails_waits_longer_up_to_a_bound(desk: Desk) -> None:
+    for _ in range(BREAKER_FAILURES):
+        desk.exchange(UNKNOWN)
+    waits = []
+    for _ in range(6):
+        waits.append(desk.wait)
+        desk.exchange(UNKNOWN)
+    assert waits == [*BREAKER_SECONDS, BREAKER_SECONDS[-1], BREAKER_SECONDS[-1]]
+
+
+def test_requests_that_were_in_flight_when_the_breaker_opened_do_not_open_it_further(desk: Desk) -> None:
+    for _ in range(MAX_CONCURRENT):
+        desk.exchange(ACCEPTED)
+    in_flight = [desk.start() for _ in range(MAX_CONCURRENT)]
+    for name in in_flight:  # the provider has died, and all of them time out
+        desk.dispatcher.answered(name, UNKNOWN, desk.now)
+    assert desk.wait == BREAKER_SECONDS[0]
+
+
+@pytest.mark.parametrize("answer", [AnswerClass.CREDENTIALS, AnswerClass.PERMISSION, AnswerClass.CONFIGURATION])
+def test_a_refusal_of_the_account_holds_everything_and_probes_once_a_minute(desk: Desk, answer: AnswerClass) -> None:
+    assert desk.exchange(Answer(answer, "why")) == desk.now  # nothing is dropped: the calls wait like all others
+    assert desk.dispatcher.health(desk.now).held == f"{answer}: why"
+    for _ in range(3):
+        assert (desk.is_probing(), desk.wait) == (True, PROBE_SECONDS)
+        desk.exchange(Answer(answer))
+    desk.exchange(ACCEPTED)
+    assert (desk.dispatcher.health(desk.now).held, desk.is_probing(), desk.wait) == (None, False, 0.0)
+
+
+@pytest.mark.parametrize("answer", [UNKNOWN, Answer(AnswerClass.NOT_SENT), THROTTLED])
+def test_an_answer_that_says_nothing_about_the_key_keeps_the_hold_and_its_minute(desk: Desk, answer: Answer) -> None:
+    earlier = desk.start()
+    desk.exchange(REFUSED)
+    desk.dispatcher.answered(earlier, answer, desk.now)
+    for _ in range(3):
+        assert desk.is_probing()
+        assert desk.dispatcher.health(desk.now).held
+        assert desk.wait >= PROBE_SECONDS
+        desk.exchange(answer)
+
+
+def test_throttling_waits_as_long_as_the_provider_asks(desk: Desk) -> None:
+    again_at = desk.exchange(Answer(AnswerClass.THROTTLED, retry_after_seconds=17.0))
+    assert (again_at, desk.wait) == (desk.now + 17.0, 17.0)
+    assert not desk.dispatcher.try_start(desk.now + 16.9)
+    assert desk.dispatcher.try_start(desk.now + 17.0)
+
+
+def test_throttling_without_a_time_backs_off_and_forgets_when_it_is_over(desk: Desk) -> None:
+    waits = []
+    for _ in range(7):
+        desk.exchange(THROTTLED)
+        waits.append(desk.wait)
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    desk.exchange(ACCEPTED)
+    desk.exchange(THROTTLED)
+    assert desk.wait == 1.0
+
+
+def test_a_volley_of_429_is_one_reason_to_slow_down(desk: Desk) -> None:
+    for _ in range(MAX_CONCURRENT):
+        desk.exchange(ACCEPTED)
+    assert desk.concurrency == MAX_CONCURRENT
+    for name in [desk.start() for _ in range(MAX_CONCURRENT)]:
+        desk.dispatcher.answered(name, THROTTLED, desk.now)
+    assert (desk.wait, desk.concurrency) == (1.0, MAX_CONCURRENT // 2)
+
+
+def test_concurrency_grows_while_all_is_well_and_stays_within_its_bounds(desk: Desk) -> None:
+    assert desk.concurrency == FIRST_CONCURRENT
+    for _ in range(50):
+        desk.exchange(ACCEPTED)
+    assert desk.concurrency == MAX_CONCURRENT
+    for _ in range(4):
+        desk.exchange(UNKNOWN)
+    assert desk.concurrency == 1
+
+
+def test_no_more_than_the_concurrency_is_ever_in_flight(desk: Desk) -> None:
+    names = [desk.start() for _ in range(FIRST_CONCURRENT)]
+    assert desk.wait == INFINITY
+    assert not desk.dispatcher.try_start(desk.now + 999.0)
+    desk.dispatcher.answered(names[0], ACCEPTED, desk.now)
+    assert desk.wait == 0.0
+
+
+def test_calls_are_busy_until_their_outcome_is_in_the_ledger(desk: Desk) -> None:
+    name = desk.start()
+    desk.dispatcher.pinned.append(("t-a", "t-b"))
+    desk.dispatcher.answered(name, ACCEPTED, desk.now)
+    assert desk.dispatcher.busy_ids == {f"t-{name}", "t-a", "t-b"}
+    desk.dispatcher.folded(name)
+    desk.dispatcher.folded("never started")
+    assert desk.dispatcher.busy_ids == {"t-a", "t-b"}
+
+
+def test_one_bad_id_of_a_hundred_is_found_in_seven_halvings() -> None:
+    batch, depth = tuple(str(n) for n in range(100)), 0
+    while len(batch) > 1:
+        left, right = bisected(batch)
+        assert left + right == batch
+        batch, depth = left if "77" in left else right, depth + 1
+    assert batch == ("77",)
+    assert depth <= 7

@@ -1,0 +1,150 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consumer.kafka.ledger import NOTHING, SCHEMA, Ledger, NextStep
+from consumer.kafka.view import View
+from consumer.model.identity import termination_id
+from consumer.model.status import Status
+from consumer.model.terminations import AnswerClass, State, Termination
+from tests.unit.values import ACCOUNT, answered, attempt, closed, decision, ended
+
+
+def steps(t: Termination) -> NextStep:
+    """Send what waits at the time its last answer says, close what is unknown 100 s after the answer."""
+    answer = t.last_answer
+    if t.state is State.WAITING:
+        return NextStep("send", answer.retry_at if answer else 0.0)
+    return NextStep("close", answer.at + 100.0) if t.state is State.UNKNOWN and answer else NOTHING
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> Iterator[View]:
+    opened = View(tmp_path / "0.sqlite", SCHEMA, cluster_id="c")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ledger(view: View) -> Ledger:
+    return Ledger(view.connection, steps)
+
+
+def save(ledger: Ledger, view: View) -> None:
+    with view.transaction({}) as connection:
+        ledger.save(connection)
+
+
+def calls(terminations: list[Termination]) -> list[str]:
+    return [t.call_id for t in terminations]
+
+
+def test_the_most_urgent_lane_leaves_first_and_in_it_who_waits_longest(ledger: Ledger, view: View) -> None:
+    for call_id, lane, decided_at in [("d", 2, 1.0), ("c", 1, 3.0), ("b", 1, 2.0), ("a", 0, 9.0)]:
+        ledger.fold(decision(call_id, lane=lane, decided_at=decided_at))
+    save(ledger, view)
+    assert calls(ledger.to_send(ACCOUNT, 10.0, 10, set())) == ["a", "b", "c", "d"]
+    assert calls(ledger.to_send(ACCOUNT, 10.0, 2, {termination_id(ACCOUNT, "a", 0)})) == ["b", "c"]
+    assert ledger.to_send("another", 10.0, 10, set()) == []
+    assert (ledger.backlog(ACCOUNT), ledger.backlog("another")) == (4, 0)
+
+
+def test_nothing_is_sent_before_its_time(ledger: Ledger, view: View) -> None:
+    for record in (decision(), attempt(), answered(AnswerClass.THROTTLED, retry_at=50.0)):
+        ledger.fold(record)
+    save(ledger, view)
+    assert ledger.to_send(ACCOUNT, 49.9, 10, set()) == []
+    assert calls(ledger.to_send(ACCOUNT, 50.0, 10, set())) == ["call-1"]
+
+
+def test_what_was_folded_but_not_saved_is_not_sent_on_old_knowledge(ledger: Ledger, view: View) -> None:
+    for call_id in ("ended", "given up", "throttled", "waiting"):
+        ledger.fold(decision(call_id))
+    save(ledger, view)
+    ledger.fold(ended(Status.ONGOING, call_id="ended"))
+    ledger.fold(closed("given up", outcome=State.WITHDRAWN))
+    ledger.fold(attempt(call_id="throttled"))
+    ledger.fold(answered(AnswerClass.THROTTLED, call_id="throttled", retry_at=2_000.0))
+    assert calls(ledger.to_send(ACCOUNT, 1_500.0, 10, set())) == ["waiting"]
+    assert calls(ledger.to_send(ACCOUNT, 2_000.0, 10, set())) == ["throttled", "waiting"]
+
+
+def test_what_waits_for_its_confirmation_is_closed_when_its_time_is_up(ledger: Ledger, view: View) -> None:
+    for call_id, at in (("later", 20.0), ("sooner", 10.0)):
+        for record in (
+            decision(call_id),
+            attempt(call_id=call_id),
+            answered(AnswerClass.UNKNOWN, call_id=call_id, at=at),
+        ):
+            ledger.fold(record)
+    save(ledger, view)
+    assert ledger.to_close(109.0, 10) == []
+    assert calls(ledger.to_close(120.0, 10)) == ["sooner", "later"]
+    assert calls(ledger.to_close(120.0, 1)) == ["sooner"]
+    ledger.fold(closed("sooner", outcome=State.UNCONFIRMED))
+    assert calls(ledger.to_close(120.0, 10)) == ["later"]
+
+
+def test_the_end_of_a_call_nobody_wanted_stopped_is_no_news(ledger: Ledger) -> None:
+    assert ledger.fold(ended(Status.COMPLETED)) == (None, None)
+    assert not ledger.dirty
+
+
+def test_a_record_that_is_known_changes_nothing(ledger: Ledger, view: View) -> None:
+    ledger.fold(decision())
+    save(ledger, view)
+    assert not ledger.dirty
+    before, after = ledger.fold(decision())
+    assert before == after
+    assert not ledger.dirty
+
+
+def test_counts_follow_each_order_and_survive_a_restart(ledger: Ledger, view: View) -> None:
+    ledger.fold(decision("a"))
+    ledger.fold(decision("b", orders=("order-1", "order-2")))
+    for record in (attempt(call_id="b"), answered(AnswerClass.ACCEPTED, call_id="b")):
+        ledger.fold(record)
+    save(ledger, view)
+    ledger.fold(decision("a", orders=("order-2",)))  # a second order comes to want a call that is known
+    ledger.fold(ended(Status.CANCELLED, call_id="b"))
+    save(ledger, view)
+    again = Ledger(view.connection, steps)
+    wanted = {"matched": 2, "requested": 1, "accepted": 1, "confirmed": 1}
+    for order_id in ("order-1", "order-2"):
+        assert {name: value for name, value in again.counts(order_id).items() if value} == wanted
+    assert set(again.counts("unknown").values()) == {0}
+
+
+def test_a_list_goes_on_where_its_page_ended(ledger: Ledger, view: View) -> None:
+    for n in range(7):
+        ledger.fold(decision(f"call-{n}", decided_at=float(n // 2)))
+    save(ledger, view)
+    seen: list[Termination] = []
+    cursor = None
+    while page := ledger.page({}, before=cursor, limit=3):
+        seen += page
+        cursor = (page[-1].decided_at, page[-1].termination_id)
+    assert len({t.call_id for t in seen}) == len(seen) == 7
+    assert [t.decided_at for t in seen] == sorted((t.decided_at for t in seen), reverse=True)
+
+
+def test_a_list_is_narrowed_by_order_account_and_outcome(ledger: Ledger, view: View) -> None:
+    ledger.fold(decision("a"))
+    ledger.fold(decision("b", orders=("order-2",)))
+    ledger.fold(ended(Status.ONGOING, call_id="b"))
+    save(ledger, view)
+    for filters, expected in [
+        ({"order_id": "order-1"}, ["a"]),
+        ({"order_id": "order-2", "outcome": "missed", "account": ACCOUNT}, ["b"]),
+        ({"outcome": "waiting"}, ["a"]),
+        ({"account": "another"}, []),
+    ]:
+        assert calls(list(ledger.page(filters, before=None, limit=10))) == expected
+
+
+def test_the_terminations_of_a_call_are_listed_by_episode(ledger: Ledger, view: View) -> None:
+    ledger.fold(decision(episode=1))
+    ledger.fold(decision(episode=0))
+    save(ledger, view)
+    assert [t.episode for t in ledger.of_call(ACCOUNT, "call-1")] == [0, 1]

@@ -1,0 +1,116 @@
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from consumer.model import Call, CallEvent, EventType, Stop, rule
+from consumer.model.orders import OPT_OUT, RULE, Mode
+from consumer.model.rules import EventRule, RuleError, configured
+from consumer.model.scopes import Scope, ScopeError, ScopeKind
+from handlers.rules.catalog import find
+from handlers.rules.opt_out import opt_out
+from tests.unit.values import event, waiting_call
+
+NUMBER = "+919875436897"
+DAY = 86_400.0
+CALL = waiting_call(number=NUMBER, campaign_id="campaign-1", agent_id="agent-1")
+
+
+def analysed(**analysis: Any) -> CallEvent:
+    return event("analysis", type=EventType.ANALYSIS, analysis=analysis)
+
+
+@pytest.mark.parametrize("finding", ["opt_out", "opted_out", "do_not_call", "dnc", "unsubscribe", "never_call_again"])
+@pytest.mark.parametrize("value", [True, 1, "true", "TRUE", " yes "])
+def test_who_asked_not_to_be_called_is_not_called_for_thirty_days(finding: str, value: Any) -> None:
+    stop = opt_out(analysed(**{finding: value}), CALL)
+    assert stop is not None
+    assert (stop.scope, stop.hold) == (Scope.numbers([NUMBER]), 30 * DAY)
+    assert finding in stop.reason
+    assert NUMBER not in stop.reason
+
+
+@pytest.mark.parametrize("value", [False, None, 0, 2, "false", "no", "", [], {}, {"value": True}, [True]])
+def test_anything_else_is_no_wish_to_be_left_alone(value: Any) -> None:
+    assert opt_out(analysed(opt_out=value), CALL) is None
+    assert opt_out(analysed(), CALL) is None
+
+
+def test_an_opt_out_of_a_call_without_a_number_stops_nothing() -> None:
+    assert opt_out(analysed(opt_out=True), waiting_call()) is None
+
+
+def test_opt_outs_have_a_lane_of_their_own_under_either_spelling() -> None:
+    assert opt_out.on == {EventType.ANALYSIS}
+    assert opt_out.lane == configured(opt_out, name="opt-out", mode=Mode.ENFORCE).lane == OPT_OUT
+    assert configured(opt_out, name="angry", mode=Mode.SHADOW).lane == RULE
+
+
+@pytest.mark.parametrize(
+    ("kind", "scope", "hold"),
+    [
+        (ScopeKind.CALL, Scope.calls(["call-1"]), 0.0),
+        (ScopeKind.NUMBER, Scope.numbers([NUMBER]), 30 * DAY),
+        (ScopeKind.CAMPAIGN, Scope.campaign("campaign-1"), None),
+        (ScopeKind.AGENT, Scope.agent("agent-1"), None),
+        (ScopeKind.NUMBER_IN_CAMPAIGN, Scope.numbers_in_campaign("campaign-1", [NUMBER]), 30 * DAY),
+    ],
+)
+def test_what_a_rule_stops_is_what_the_call_says(kind: ScopeKind, scope: Scope, hold: float | None) -> None:
+    stop = Stop.of_kind(kind, CALL, reason="because")
+    assert (stop.scope, stop.hold) == (scope, hold)
+    assert Stop.of_kind(kind, CALL, reason="because", hold="90s").hold == 90.0
+    assert Stop.of_kind(kind, CALL, reason="because", hold="until-released").hold is None
+    assert Stop.of_kind(kind, CALL, reason="because", hold=0).hold == 0.0
+
+
+@pytest.mark.parametrize("kind", set(ScopeKind) - {ScopeKind.CALL})
+def test_what_the_call_does_not_say_cannot_be_stopped(kind: ScopeKind) -> None:
+    with pytest.raises(RuleError, match="does not say"):
+        Stop.of_kind(kind, waiting_call(), reason="because")
+
+
+def test_a_number_that_is_no_number_cannot_be_stopped() -> None:
+    with pytest.raises(ScopeError, match=r"E\.164"):
+        Stop.number("0123", reason="because")
+
+
+def test_a_rule_keeps_its_name_version_and_the_hash_of_its_source() -> None:
+    @rule(on=["analysis", "finished"], name="angry", version="7")
+    def one(event: CallEvent, call: Call) -> Stop | None:
+        return None
+
+    @rule
+    def two(event: CallEvent, call: Call) -> Stop | None:
+        return Stop.call(call.call_id, reason="because")
+
+    assert (one.name, one.version, one.on) == ("angry", "7", frozenset({EventType.ANALYSIS, EventType.FINISHED}))
+    assert (two.name, two.version, two.on) == ("two", "1", frozenset(EventType))
+    assert one.hash != two.hash
+    assert two(analysed(), CALL) == Stop.call("call-1", reason="because")
+
+
+def test_an_event_type_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(RuleError, match="queued, started, finished"):
+
+        @rule(on="ended")
+        def one(event: CallEvent, call: Call) -> Stop | None:
+            return None
+
+
+def test_rules_are_found_by_entry_point_or_by_module_and_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = ModuleType("my_rules")
+    mine.found, mine.plain = opt_out, len  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "my_rules", mine)
+    assert find("my_rules:found") is opt_out
+    assert isinstance(find("opt_out"), EventRule)
+    assert find("opt-out") is find("opt_out")
+    for handler, reason in [
+        ("my_rules:absent", "has no 'absent'"),
+        ("my_rules:plain", "decorate it with @rule"),
+        ("no_such_module:rule", "cannot be imported"),
+        ("no_such_rule", "there are .*opt_out"),
+    ]:
+        with pytest.raises(RuleError, match=reason):
+            find(handler)
