@@ -12,6 +12,8 @@ from rich.text import Text
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+GAP, NARROWEST = 2, 12
+
 
 def show_json(value: Any) -> None:
     typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
@@ -35,14 +37,15 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: 
         for row in found:
             typer.echo("\t".join(row))
     else:
-        table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-        for index, column in enumerate(columns):
-            longest = max(len(row[index]) for row in found)
-            last = index == len(columns) - 1
-            table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=None if last else longest)
+        widths = [max(map(len, column)) for column in zip(columns, *found, strict=True)]
+        used = sum(widths[:-1]) + GAP * len(widths)
+        terminal = Console(highlight=False, width=max(out.width, used + NARROWEST))
+        table = Table(box=None, header_style="dim", padding=(0, GAP, 0, 0))
+        for column, width in zip(columns, [*widths[:-1], min(widths[-1], terminal.width - used)], strict=True):
+            table.add_column(column, no_wrap=True, overflow="ellipsis", width=width)
         for row in found:
             table.add_row(*[Text(cell, style=style_of(cell)) for cell in row])
-        Console(highlight=False).print(table)
+        terminal.print(table)
 
 
 def style_of(word: str) -> str:

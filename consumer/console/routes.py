@@ -27,7 +27,7 @@ def console_routes(state: ConsoleState, live: Live) -> list[web.RouteDef]:
         web.post(f"{PREFIX}/stop-orders/{{order_id}}/release", answering_problems(orders.release)),
         web.post(f"{PREFIX}/stop-orders/{{order_id}}/approve", answering_problems(orders.approve)),
         web.post(f"{PREFIX}/stop-orders/{{order_id}}/reject", answering_problems(orders.reject)),
-        web.get(f"{PREFIX}/calls/{{account}}/{{call_id}}", answering_problems(reads.call)),
+        web.get(f"{PREFIX}/calls/{{account}}/{{call_id:[^/]+}}", answering_problems(reads.call)),
         web.get(f"{PREFIX}/terminations", answering_problems(reads.terminations)),
         web.get(f"{PREFIX}/rejected", answering_problems(rejected.listed)),
         web.post(f"{PREFIX}/rejected/{{rejected_id}}/replay", answering_problems(rejected.replay)),

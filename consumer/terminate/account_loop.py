@@ -107,8 +107,12 @@ class AccountLoop:
         if not isinstance(shard, TerminateShard) or not shard.caught_up:
             self._owned = None
         elif self._owned is None or self._owned[0] is not shard:
-            self._owned = (shard, Dispatcher(self._account, now=time.time()))
+            self._owned = (shard, self._new_dispatcher())
         return self._owned
+
+    def _new_dispatcher(self) -> Dispatcher:
+        limit = max(1, self._provider.capabilities.batch_limit)
+        return Dispatcher(self._account, now=time.time(), batch_limit=limit)
 
     async def _sleep(self, seconds: float) -> None:
         if seconds > 0:
@@ -262,6 +266,7 @@ class AccountLoop:
         answer, found = await self._inspector.look(t)
         now = time.time()
         if any(isinstance(record, Looked) and record.waiting for record in found):
+            await self._log(shard, found)
             return True
         retry_at = dispatcher.answered(request.request_id, answer, now)
         if found:

@@ -6,7 +6,7 @@ The owner asks ``next_at``, takes the token with ``try_start``, *then* chooses t
 from collections import deque
 from dataclasses import dataclass
 
-from consumer.model.accounts import Account
+from consumer.model.accounts import LARGEST_BATCH, Account
 from consumer.model.provider import Answer
 from consumer.model.terminations import AnswerClass
 from consumer.terminate.rate import RateLimit
@@ -37,11 +37,11 @@ class Health:
 class Dispatcher:
     """The sending side of one account. ``now`` is in seconds since the epoch throughout."""
 
-    def __init__(self, account: Account, *, now: float) -> None:
+    def __init__(self, account: Account, *, now: float, batch_limit: int = LARGEST_BATCH) -> None:
         limit = account.rate_limit
         self._rate = RateLimit(limit.requests_per_second, limit.burst, now=now)
         self._departures = RateLimit(limit.requests_per_second, limit.burst, now=now)
-        self._batch_size = account.batch.size
+        self._batch_size = min(account.batch.size, batch_limit)
         self._concurrency = FIRST_CONCURRENT
         self._failures = 0
         self._trips = 0

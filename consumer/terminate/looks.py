@@ -15,6 +15,9 @@ from consumer.model.terminations import AnswerClass, Looked, Record, Result, Sta
 
 def records_of_look(t: Termination, look: Look, now: float) -> list[Record]:
     """Say what one look means for ``t``; nothing where the provider said nothing of the call."""
+    if look.answer.answer is AnswerClass.NOT_FOUND and t.sends and any(earlier.waiting for earlier in t.looks):
+        detail = "it waited, was stopped, and the provider does not know it any more"
+        return [_looked(t, now, waiting=False, detail=detail), _final(t, State.CONFIRMED, now, detail)]
     if look.answer.answer is AnswerClass.NOT_FOUND:
         return [
             _looked(t, now, waiting=False, detail="the provider does not know the call"),

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 15.0
 MAX_ANSWER_BYTES = 128 * 1024
+MAX_PAGE_BYTES = 16 * 1024 * 1024
+"""Pages of a call history hold transcripts, and a campaign of Bland a row per number."""
 
 
 class Sender:
@@ -42,15 +44,15 @@ class Sender:
         self, understand: Callable[[HttpResponse], Answer], request: HttpRequest
     ) -> tuple[Answer, int | None]:
         """Send; gives what the answer means and its HTTP status, None where there was none."""
-        response = await self._exchange(request)
+        response = await self._exchange(request, MAX_ANSWER_BYTES)
         return (response, None) if isinstance(response, Answer) else (_read(understand, response), response.status)
 
     async def ask(self, request: HttpRequest, read: Callable[[HttpResponse], T]) -> T | Answer:
         """Send a request that changes nothing; gives what ``read`` makes of the response, or why there is none."""
-        response = await self._exchange(request)
+        response = await self._exchange(request, MAX_PAGE_BYTES)
         return response if isinstance(response, Answer) else _read(read, response)
 
-    async def _exchange(self, request: HttpRequest) -> HttpResponse | Answer:
+    async def _exchange(self, request: HttpRequest, at_most_bytes: int) -> HttpResponse | Answer:
         try:
             async with self._session.request(
                 request.method,
@@ -59,7 +61,7 @@ class Sender:
                 data=request.body,
                 allow_redirects=False,
             ) as response:
-                body = await _beginning(response.content)
+                body = await _beginning(response.content, at_most_bytes)
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return HttpResponse(response.status, headers, body, time.time())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -68,12 +70,12 @@ class Sender:
             return Answer(AnswerClass.UNKNOWN, f"no answer: {type(error).__name__}")
 
 
-async def _beginning(content: aiohttp.StreamReader) -> bytes:
+async def _beginning(content: aiohttp.StreamReader, at_most_bytes: int) -> bytes:
     """Read a body to its end, or as much of it as anybody looks at; it may come in pieces."""
     body = bytearray()
     async for chunk in content.iter_any():
         body += chunk
-        if len(body) >= MAX_ANSWER_BYTES:
+        if len(body) >= at_most_bytes:
             break
     return bytes(body)
 

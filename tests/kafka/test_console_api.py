@@ -1,6 +1,7 @@
 """The operator API as tools see it: real HTTP to a whole service on real Kafka."""
 
 import asyncio
+import io
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -21,7 +22,7 @@ from tests.kafka.service_stage import ACCOUNT, SECRET, SPARE, TOKENS, Answer, St
 pytestmark = pytest.mark.kafka
 
 PROBLEM = "application/problem+json"
-NUMBER = "+918882876897"
+NUMBER = "+4915112345678"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -126,7 +127,7 @@ async def test_an_order_stops_the_calls_it_names_and_says_what_came_of_them(stag
         ({"scope": {"campaign_id": "a", "agent_id": "b"}}, 422, "scope"),
         ({"scope": {"call_ids": ["a"], "mobile_numbers": [NUMBER]}}, 422, "scope"),
         ({"scope": {"campaign": "a"}}, 422, "scope.campaign"),
-        ({"scope": {"mobile_numbers": ["12345"]}}, 422, "scope.mobile_numbers"),
+        ({"scope": {"mobile_numbers": [NUMBER, "12345"]}}, 422, "scope.mobile_numbers"),
         ({"scope": {"call_ids": "a"}}, 422, "scope.call_ids"),
         ({"scope": {"campaign_id": "a" * 300}}, 422, "scope.campaign_id"),
         ({"scope": []}, 422, "scope"),
@@ -152,7 +153,7 @@ async def test_a_body_that_is_no_json_answers_400_and_one_that_is_too_large_413(
     headers = {"Authorization": f"Bearer {TOKENS['operator']}"}
     url = f"{stage.url}{PREFIX}/stop-orders"
     for body, status in [(b"not json", 400), (b"", 400), (b'"' + b"a" * 4_000_000 + b'"', 413)]:
-        async with stage.http.post(url, data=body, headers=headers) as answer:
+        async with stage.http.post(url, data=io.BytesIO(body), headers=headers) as answer:
             assert (answer.status, answer.content_type) == (status, PROBLEM)
 
 
@@ -279,7 +280,7 @@ async def test_the_openapi_document_tells_of_every_route_and_holds_together(up: 
     assert document["openapi"] == "3.1.0"
     told = {(method, path) for path, methods in document["paths"].items() for method in methods}
     routes = [route for route in service._routes if route.path.startswith(PREFIX) and route.method != "*"]
-    assert told == {(route.method.lower(), route.path) for route in routes}
+    assert told == {(route.method.lower(), route.path.replace(":[^/]+", "")) for route in routes}
     operations = [operation for methods in document["paths"].values() for operation in methods.values()]
     assert len({operation["operationId"] for operation in operations}) == len(operations)
     for path, methods in document["paths"].items():
