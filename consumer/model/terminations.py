@@ -208,7 +208,8 @@ class Termination:
     def state(self) -> State:
         """Derive where it stands from the facts alone."""
         if self.ended:
-            if self.ended.status is Status.CANCELLED and self.sends:
+            asked = self.sends or (self.final is not None and self.final.outcome is State.CONFIRMED)
+            if self.ended.status is Status.CANCELLED and asked:
                 return State.CONFIRMED
             return State.SHADOW if self._never_meant else State.MISSED
         if self.final and self.final.outcome and not self._reopened:

@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consumer.kafka.ledger import SCHEMA, Ledger
 from consumer.kafka.producer import OutRecord
@@ -14,9 +14,11 @@ from consumer.kafka.topics import Topics
 from consumer.kafka.view import View
 from consumer.model.accounts import Account
 from consumer.model.codec import CodecError, decode_termination_record, encode_termination_record
+from consumer.model.identity import termination_id
 from consumer.model.order_book import OrderBook
 from consumer.model.orders import EMERGENCY, Mode, OrderRecord, OrderState, effective_mode
 from consumer.model.provider import Provider
+from consumer.model.status import Status
 from consumer.model.terminations import Decision, Record, Result, State, Termination
 from consumer.terminate import metrics
 from consumer.terminate.entries import closed
@@ -86,7 +88,8 @@ class TerminateShard:
                 continue
             before, after = self.ledger.fold(change)
             self._notice(change, after)
-            if live and after is not None and (closing := _ended_by_itself(before, after, record)):
+            if live and after is not None and (closing := self._ended(before, after, record)):
+                metrics.OUTCOMES.labels(after.account, closing.outcome).inc()
                 outputs.append(self.record(closing))
         return outputs
 
@@ -181,6 +184,27 @@ class TerminateShard:
         value = encode_termination_record(record)
         return OutRecord(self._topics.termination_log.name, partition, record.termination_id.encode(), value)
 
+    def _ended(self, before: Termination | None, after: Termination, record: LogRecord) -> Result | None:
+        """The outcome to be logged when the call's own events settle a termination.
+
+        A call that rang and came back to the queue while our request travelled is stopped by that request, though it was
+        made for the episode before: cancelled without a request of its own, and yet by us.
+        """
+        closing = _ended_by_itself(before, after, record)
+        if closing and closing.outcome is State.MISSED and after.ended and after.ended.status is Status.CANCELLED:
+            earlier = self._asked_in_an_earlier_episode(after)
+            if earlier:
+                detail = f"stopped by request {earlier}, made while it came back to the queue"
+                return replace(closing, outcome=State.CONFIRMED, detail=detail, late_seconds=None)
+        return closing
+
+    def _asked_in_an_earlier_episode(self, t: Termination) -> str | None:
+        for episode in range(t.episode - 1, -1, -1):
+            earlier = self.ledger.get(termination_id(t.account, t.call_id, episode))
+            if earlier and earlier.sends:
+                return earlier.attempts[-1].request_id
+        return None
+
     def _notice(self, change: Record, after: Termination | None) -> None:
         if isinstance(change, Result) and change.request_id:
             self._answered.setdefault(change.account, []).append(change.request_id)
@@ -226,7 +250,6 @@ def _ended_by_itself(before: Termination | None, after: Termination, record: Log
     settled = {State.CONFIRMED, State.MISSED}
     if after.state not in settled or (before is not None and before.state is after.state) or after.ended is None:
         return None
-    metrics.OUTCOMES.labels(after.account, after.state).inc()
     source = after.ended.evidence
     return Result(
         termination_id=after.termination_id,

@@ -47,6 +47,8 @@ class _Teller:
             numbered = self._numbered[kind] or (channel == CALLBACK and len(self._channels) > 1)
             at = 1_000.0 * attempt + len(self.events) + self._draw(st.floats(-AN_HOUR, AN_HOUR)) + AN_HOUR
             told = {name: value for name, value in given.items() if name != "cost" or channel == WEBHOOK}
+            if channel == WEBHOOK and len(self._channels) > 1 and self._draw(st.booleans()):
+                told.pop("duration_seconds", None)
             self.events.append(
                 event(
                     f"{channel} {len(self.events)}",

@@ -38,6 +38,25 @@ def test_no_window_ever_holds_more_than_the_limit_even_when_the_account_changes_
     assert busiest(sent, 60.0) <= 60 * rps + burst
 
 
+@pytest.mark.parametrize(("rps", "burst"), [(1.0, 1), (5.0, 5), (5.0, 20), (50.0, 5)])
+@pytest.mark.parametrize("pause", [0.0, 0.01, 0.3, 0.9, 1.0, 3.0])
+def test_a_takeover_at_full_speed_exceeds_no_window(rps: float, burst: int, pause: float) -> None:
+    now, sent = START, []
+    for _ in range(3):
+        limit = RateLimit(rps, burst, now=now)
+        until = now + 6.5
+        while now < until:
+            now = max(now + 0.001, limit.next_at(now))
+            while limit.try_take(now):
+                sent.append(now)
+        now += 5.0
+        while limit.try_take(now):  # a burst after a quiet time, and nobody knows of it
+            sent.append(now)
+        now += pause
+    assert len(sent) >= 6.5 * rps
+    assert busiest(sent, 1.0) <= max(burst, rps)
+
+
 @given(
     rps=st.sampled_from([0.2, 1.0, 2.5, 5.0, 50.0]),
     burst=st.sampled_from([1, 5]),
