@@ -11,7 +11,7 @@ ENDED = {OrderState.RELEASED, OrderState.EXPIRED, OrderState.REJECTED}
 WIDE = {ScopeKind.CAMPAIGN, ScopeKind.AGENT}
 SHOWN_STANDING = 60
 SHOWN_ENDED = 10
-SHOWN_SINGLE = 10
+SHOWN_SINGLE = 6
 
 
 class OrderShelf:

@@ -24,6 +24,7 @@ function tokenOfAddress() {
 }
 
 function signIn(token) {
+  stop();
   const api = new Api(token);
   const session = { api, role: null, operator: null, say: announce };
   heardAt = lostAt = null;
@@ -113,7 +114,6 @@ $("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
   const token = $("token").value.trim();
   say($("sign-in-error"), token ? "" : "Enter a token.");
-  stop();
   if (token) signIn(token);
 });
 $("sign-out").addEventListener("click", () => signOut());
@@ -126,6 +126,11 @@ setInterval(() => {
   refreshTimes();
   if (lostAt !== null) showConnection();
 }, 1000);
+
+addEventListener("hashchange", () => {
+  const token = tokenOfAddress();
+  if (token) signIn(token);
+});
 
 const token = tokenOfAddress() ?? sessionStorage.getItem(TOKEN);
 if (token) signIn(token);

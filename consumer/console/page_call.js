@@ -111,7 +111,7 @@ function ofTermination(one, call) {
   }
   const source = one.ended && call.history.find((event) => where(event.evidence) === where(one.ended.evidence));
   const settled = ["confirmed", "missed"].includes(one.outcome);
-  if (one.ended && settled) lines.push({ at: source?.logged_at ?? one.ended.at, rank: 4, tone: "end", what: verdict(one), more: missed(one), small: where(one.ended.evidence) });
+  if (one.ended && settled) lines.push({ at: source?.logged_at ?? one.ended.at, rank: 4, tone: `end ${one.outcome}`, what: verdict(one), more: missed(one), small: where(one.ended.evidence) });
   else if (one.detail && !one.ended) lines.push({ at: one.requests.at(-1)?.answered_at ?? one.decided_at, rank: 5, tone: "end", what: OUTCOMES[one.outcome] ?? one.outcome, small: mask(one.detail) });
   return lines;
 }

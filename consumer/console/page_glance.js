@@ -22,14 +22,16 @@ export function showGlance(now) {
 function troubles(now) {
   const found = now.checks.filter((check) => !check.ok).map((check) => ({ bad: true, text: check.reason }));
   for (const account of now.accounts) {
-    if (account.held) found.push({ bad: true, text: `${account.account}: held, ${plural(account.backlog, "call")} waiting to be sent: ${mask(account.held)}` });
-    else if (account.breaker === "open") found.push({ bad: true, text: `${account.account}: the provider fails; sending pauses, ${plural(account.backlog, "call")} waiting` });
-    else if (account.breaker === "half_open") found.push({ bad: false, text: `${account.account}: trying the provider again with one request` });
+    if (account.held) found.push({ bad: true, text: `${account.account} is held by its provider's answer: ${mask(account.held)}. ${waits(account)}` });
+    else if (account.breaker === "open") found.push({ bad: true, text: `${account.account} pauses because the provider fails. ${waits(account)}` });
+    else if (account.breaker === "half_open") found.push({ bad: false, text: `${account.account} tries its provider again with one request. ${waits(account)}` });
   }
   const waiting = now.orders.filter((order) => order.state === "awaiting_approval").length;
   if (waiting) found.push({ bad: false, text: `${plural(waiting, "order")} of rules ${waiting === 1 ? "awaits" : "await"} approval` });
   return found;
 }
+
+const waits = ({ backlog }) => `${plural(backlog, "termination")} ${backlog === 1 ? "waits" : "wait"} to be sent.`;
 
 function showCondition(now) {
   const found = troubles(now);

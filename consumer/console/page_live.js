@@ -2,6 +2,8 @@
 // It says every second that it lives; when it has been silent for a while it is dropped and begun again.
 
 const SILENCE_MS = 4000;
+// Browsers open six connections to a service at most: tabs that nobody looks at must not use them up.
+const HIDDEN_MS = 5000;
 const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 8000];
 
 // Cuts a stream of text into events [{name, data}]; comments and unfinished ends are kept back.
@@ -32,6 +34,8 @@ export function follow(api, { heard, alive, lost, refused }) {
   let abort = new AbortController();
   let wakeUp = () => {};
   let hearing = false;
+  let resting = false;
+  let restTimer = 0;
 
   async function once() {
     abort = new AbortController();
@@ -73,19 +77,34 @@ export function follow(api, { heard, alive, lost, refused }) {
       const wait = BACKOFF_MS[Math.min(failures++, BACKOFF_MS.length - 1)] * (0.75 + Math.random() / 2);
       await new Promise((resolve) => {
         wakeUp = resolve;
-        setTimeout(resolve, wait);
+        if (!resting) setTimeout(resolve, wait);
       });
     }
   }
 
-  const atOnce = () => wakeUp();
-  addEventListener("online", atOnce);
-  document.addEventListener("visibilitychange", atOnce);
+  function rest() {
+    resting = true;
+    abort.abort();
+  }
+
+  function look() {
+    clearTimeout(restTimer);
+    if (document.hidden) {
+      restTimer = setTimeout(rest, HIDDEN_MS);
+    } else {
+      resting = false;
+      wakeUp();
+    }
+  }
+
+  addEventListener("online", look);
+  document.addEventListener("visibilitychange", look);
   keepOn();
   return () => {
     ended = true;
     abort.abort();
-    removeEventListener("online", atOnce);
-    document.removeEventListener("visibilitychange", atOnce);
+    clearTimeout(restTimer);
+    removeEventListener("online", look);
+    document.removeEventListener("visibilitychange", look);
   };
 }

@@ -22,13 +22,12 @@ export function startOrders(given) {
 }
 
 export function showOrders(now) {
-  const inForce = now.orders.filter((order) => order.state === "in_force").length + now.more_orders_standing;
-  const more = now.more_orders_standing ? `, ${count(now.more_orders_standing)} more below` : "";
-  say($("orders-count"), now.orders_in_all ? `${count(inForce)} in force${more}, ${count(now.orders_in_all)} in all` : "");
+  const more = now.more_orders_standing ? `, ${count(now.more_orders_standing)} more that stand are under All orders` : "";
+  say($("orders-count"), now.orders_in_all ? `${count(now.orders_in_all)} in all${more}` : "");
   show($("orders-none"), !now.orders_in_all);
   show($("singles"), now.single_orders.length > 0);
   keep($("orders-list"), now.orders, (one) => one.order_id, makeOrder, changeOrder);
-  keep($("singles-list"), now.single_orders, (one) => one.order_id, makeOrder, changeOrder);
+  keep($("singles-list"), now.single_orders, (one) => one.order_id, makeSingle, changeSingle);
   const open = shownOrder && [...now.orders, ...now.single_orders].find((one) => one.order_id === shownOrder.order_id);
   if (open && $("details").open) {
     Object.assign(shownOrder, open);
@@ -50,14 +49,43 @@ function makeOrder(order) {
         "p",
         { class: "foot" },
         el("span", {}, el("span", { class: "funnel", "data-part": "funnel" }), el("span", { "data-part": "terms" })),
-        el("button", { type: "button", class: "quiet", "data-do": "release", onclick: () => askRelease(node.order) }, "Release"),
-        el("button", { type: "button", class: "quiet", "data-do": "approve", onclick: () => askApproval(node.order, "approve") }, "Approve"),
-        el("button", { type: "button", class: "quiet", "data-do": "reject", onclick: () => askApproval(node.order, "reject") }, "Reject"),
-        el("button", { type: "button", class: "quiet", onclick: () => showOrder(node.order) }, "Details"),
+        el("span", { class: "actions" }, ...changes(() => node.order), el("button", { type: "button", class: "quiet", onclick: () => showOrder(node.order) }, "Details")),
       ),
     ),
   );
   return node;
+}
+
+function changes(order) {
+  const button = (what, words, ask) => el("button", { type: "button", class: "quiet", "data-do": what, onclick: () => ask(order(), what) }, words);
+  return [button("release", "Release", askRelease), button("approve", "Approve", askApproval), button("reject", "Reject", askApproval)];
+}
+
+// A rule's order for one call or number: a line each, for there may be many.
+function makeSingle(order) {
+  const node = el(
+    "li",
+    {},
+    el(
+      "article",
+      { class: "order single", "aria-label": `${order.scope_in_words} at ${order.account}` },
+      el("b", {}, order.scope_in_words),
+      el("span", { class: "at" }, order.account),
+      el("span", { class: "by" }, author(order)),
+      el("span", { "data-part": "outcome" }),
+      timeOf(order.created_at),
+      el("button", { type: "button", class: "quiet", onclick: () => showOrder(node.order) }, "Details"),
+    ),
+  );
+  return node;
+}
+
+function changeSingle(node, order) {
+  node.order = order;
+  const { matched, ...counts } = order.counts;
+  const over = Object.keys(OUTCOMES).filter((name) => counts[name]).map((name) => `${count(counts[name])} ${OUTCOMES[name]}`);
+  const state = order.state === "in_force" ? "" : ` (${STATES[order.state]})`;
+  say(node.querySelector('[data-part="outcome"]'), (over.join(" · ") || (matched ? `${count(matched)} under way` : "no call matched yet")) + state);
 }
 
 function changeOrder(node, order) {
@@ -68,6 +96,10 @@ function changeOrder(node, order) {
   node.firstElementChild.classList.toggle("over", !TONES[order.state]);
   fillProgress(part("bar"), part("funnel"), order.counts);
   say(part("terms"), terms(order));
+  offer(node, order);
+}
+
+function offer(node, order) {
   for (const button of node.querySelectorAll("[data-do]")) show(button, mayDo(button.dataset.do, order));
 }
 
@@ -126,7 +158,9 @@ function askApproval(order, what) {
 async function change(order, what, reason) {
   const changed = await session.api.post(["stop-orders", order.order_id, what], { reason });
   session.say(`Order ${order.order_id} is ${STATES[changed.state]}.`);
-  for (const node of document.querySelectorAll(".orders > li")) if (node.order?.order_id === order.order_id) changeOrder(node, changed);
+  for (const node of document.querySelectorAll("#orders-list > li, #older-list > li")) {
+    if (node.order.order_id === order.order_id) changeOrder(node, changed);
+  }
   if (shownOrder?.order_id === order.order_id && $("details").open) await showOrder(changed);
 }
 
@@ -151,6 +185,7 @@ async function showOrder(order) {
     el("div", { class: "bar tall", id: "details-bar", "aria-hidden": "true" }),
     el("p", { class: "funnel", id: "details-funnel" }),
     el("dl", { class: "facts", id: "details-facts" }),
+    el("div", { class: "actions" }, ...changes(() => shownOrder)),
     el("h3", {}, "Terminations"),
     el("div", { class: "field inline" }, el("label", { for: "details-outcome" }, "Outcome"), filter),
     list,
@@ -162,6 +197,7 @@ async function showOrder(order) {
 }
 
 function showFacts(order) {
+  offer($("details-body"), order);
   fillProgress($("details-bar"), $("details-funnel"), order.counts);
   const facts = [
     ["State", el("span", { class: `chip ${TONES[order.state] ?? "idle"}` }, STATES[order.state])],

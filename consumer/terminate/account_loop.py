@@ -146,7 +146,7 @@ class AccountLoop:
         if not dispatcher.try_start(now):
             return IDLE_SECONDS
         if dispatcher.pinned:
-            batch = shard.still_wanted(dispatcher.pinned.popleft(), now)
+            batch = shard.still_wanted(dispatcher.next_pinned(), now)
         else:
             choice = shard.choose(self._account, now, dispatcher.batch_size, dispatcher.busy_ids)
             batch = choice.batch
@@ -209,12 +209,14 @@ class AccountLoop:
         dispatcher.started(request.request_id, request.termination_ids)
         task = asyncio.create_task(work, name=f"{self._account.name} {request.request_id}")
         self._tasks.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(lambda done: self._finished(dispatcher, request, done))
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _finished(self, dispatcher: Dispatcher, request: Request, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             logger.error("%s: a request died: %r", self._account.name, error, exc_info=error)
+            dispatcher.answered(request.request_id, Answer(AnswerClass.UNKNOWN, repr(error)), time.time())
+            dispatcher.folded(request.request_id)
         self._wake.set()
 
     async def _request(self, shard: TerminateShard, dispatcher: Dispatcher, request: Request) -> None:

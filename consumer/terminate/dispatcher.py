@@ -67,6 +67,13 @@ class Dispatcher:
         """How many calls the next request may name: one while it is only a probe."""
         return 1 if self._half_open or self._held else self._batch_size
 
+    def next_pinned(self) -> tuple[str, ...]:
+        """Take the next part of a batch that was set aside; no more of it than a request may name now."""
+        ids = self.pinned.popleft()
+        if len(ids) > self.batch_size:
+            self.pinned.appendleft(ids[self.batch_size :])
+        return ids[: self.batch_size]
+
     def next_at(self, now: float) -> float:
         """The earliest time the next request may leave; infinity while too many are in flight."""
         limit = 1 if self._half_open or self._held else self._concurrency

@@ -10,7 +10,7 @@ import math
 from collections import deque
 
 WINDOW_SECONDS = 1.0
-SLACK_SECONDS = 0.015
+SLACK_SECONDS = 0.03
 """Added to the window: two requests may travel at different speeds and meet closer together at the provider."""
 
 

@@ -247,6 +247,20 @@ async def test_a_viewer_looks_and_cannot_touch(stage: Stage, open_page: OpenPage
         await expect(page.get_by_role("button", name="Review the stop")).to_be_hidden()
 
 
+async def test_a_page_that_nobody_looks_at_gives_its_connection_back(stage: Stage, open_page: OpenPage) -> None:
+    async with open_page(stage.url) as watched:
+        page = watched.page
+        live = page.get_by_role("status").filter(has_text="live")
+        await expect(live).to_be_visible()
+        for hidden in (True, False):
+            await page.evaluate(
+                "hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+                " document.dispatchEvent(new Event('visibilitychange')) }",
+                hidden,
+            )
+            await (expect(live).to_be_hidden() if hidden else expect(live).to_be_visible())
+
+
 async def test_nothing_is_loaded_from_elsewhere_and_nothing_inline_may_run(stage: Stage, open_page: OpenPage) -> None:
     async with open_page(stage.url) as watched:
         page = watched.page
