@@ -65,7 +65,10 @@ def _rule(rule: RuleSettings) -> EventRule:
     if rule.over is not None:
         raise RuleError(f"rule {rule.name}: rules over totals (`over`) are not there yet; remove it")
     if rule.handler is not None:
-        found = find(rule.handler)
+        try:
+            found = find(rule.handler)
+        except RuleError as error:
+            raise RuleError(f"rule {rule.name}: {error}") from error
     else:
         if rule.when is None or rule.stop is None:
             raise RuleError(f"rule {rule.name}: it has neither `handler` nor `when` with `stop`")

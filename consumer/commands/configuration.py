@@ -1,6 +1,7 @@
 """The configuration as a whole: the file, the environment, and the rules that it names."""
 
 import os
+import sys
 from pathlib import Path
 
 from consumer.assembly import rules_of
@@ -11,17 +12,25 @@ from handlers.providers.table import PROVIDERS
 
 
 def read_settings(file: Path | None) -> Settings:
-    """Read and check everything that can be checked before a start.
+    """Read and check everything that can be checked before a start; rules in Python may lie beside the file.
 
     Raises:
         ConfigurationError: every problem with its place, those of the rules too.
 
     """
     settings = load_settings(file, os.environ, PROVIDERS.keys())
+    if file is not None:
+        _import_from(file.absolute().parent)
     problems = tuple(_rule_problems(settings, Document() if file is None else read_document(file, os.environ)))
     if problems:
         raise ConfigurationError(problems)
     return settings
+
+
+def _import_from(folder: Path) -> None:
+    """Let rules be imported from a folder; at the end of the path, so that a file there hides no installed module."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def _rule_problems(settings: Settings, document: Document) -> list[Problem]:

@@ -28,9 +28,9 @@ function signIn(token) {
   const api = new Api(token);
   const session = { api, role: null, operator: null, say: announce };
   heardAt = lostAt = null;
-  document.body.classList.add("connecting");
+  sessionStorage.setItem(TOKEN, token);
   stop = follow(api, {
-    heard: (name, value) => (name === "hello" ? greet(session, token, value) : name === "snapshot" && showAll(value)),
+    heard: (name, value) => (name === "hello" ? greet(session, value) : name === "snapshot" && showAll(value)),
     alive: () => {
       heardAt = Date.now();
       lostAt = null;
@@ -44,15 +44,13 @@ function signIn(token) {
   });
 }
 
-function greet(session, token, { operator, role }) {
+function greet(session, { operator, role }) {
   Object.assign(session, { operator, role });
-  sessionStorage.setItem(TOKEN, token);
   $("token").value = "";
   say($("operator"), `${operator}, ${role}`);
   startStop(session);
   startCalls(session);
   if (heardAt === null) startOrders(session);
-  document.body.classList.remove("connecting");
   inside(true);
 }
 
@@ -60,7 +58,6 @@ function signOut(why = "") {
   stop();
   sessionStorage.removeItem(TOKEN);
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
-  document.body.classList.remove("connecting");
   lostAt = heardAt = null;
   showConnection();
   inside(false);

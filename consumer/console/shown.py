@@ -171,5 +171,6 @@ def _request(t: Termination, request_id: str) -> dict[str, Any]:
         "detail": result.detail if result else "",
         "reported": result.reported if result else None,
         "trace_id": result.trace_id if result else None,
+        "more": dict(result.more) if result and result.more else None,
         "answered_at": iso(result.at) if result else None,
     }

@@ -46,7 +46,8 @@ class Rules:
                 stop = rule.evaluate(event, call)
                 if stop is not None and not isinstance(stop, Stop):
                     raise TypeError(f"the rule gave {type(stop).__name__}, not Stop or None")
-            except Exception as error:  # noqa: BLE001 -- people's code: whatever it raises stops nothing and is recorded
+            # People's code: whatever it raises stops nothing and is recorded; sys.exit() would end us at every start.
+            except (Exception, SystemExit) as error:  # noqa: BLE001
                 failures.append(RuleFailure(rule.name, rule.version, f"{type(error).__name__}: {error}"[:500], event))
                 continue
             if stop and not _stands(rule, stop, event, book):

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from consumer.model.calls import Call
 from consumer.model.events import CallEvent, Position
-from consumer.model.identity import digest, termination_id
+from consumer.model.identity import scope_termination_id, termination_id
 from consumer.model.order_book import OrderBook
 from consumer.model.orders import OrderRecord, Reach, effective_mode
 from consumer.model.protected import Protected
-from consumer.model.scopes import ScopeKind
+from consumer.model.scopes import NUMBERS_AT_ONCE, ScopeKind
 from consumer.model.status import Status
 from consumer.model.terminations import MODES, Decision, Ended
 
@@ -25,8 +25,16 @@ def orders_for(call: Call, book: OrderBook, protected: Protected, now: float) ->
     return [
         record
         for record in book.aimed_at(call)
-        if record.applies(episode_since=call.since, now=now) and (record.order.by.is_operator or not spared)
+        if record.applies(episode_since=_since(call, record), now=now) and (record.order.by.is_operator or not spared)
     ]
+
+
+def _since(call: Call, record: OrderRecord) -> float:
+    """When the episode began, as far as this order goes: a call that it names waited before anybody told us of it."""
+    first_heard = call.first_at == call.since
+    if record.order.scope.kind is ScopeKind.CALL and first_heard and record.since is not None:
+        return min(call.since, record.since)
+    return call.since
 
 
 def decision(
@@ -56,10 +64,6 @@ def decision(
     )
 
 
-NUMBERS_AT_ONCE = 100
-"""Ringg: "Maximum of 100 mobile numbers allowed per request"; no provider takes more."""
-
-
 def scope_decisions(record: OrderRecord, now: float) -> list[Decision]:
     """Say that an order which reaches everything wants the provider's own stop of its scope, a request's worth each."""
     order = record.order
@@ -69,7 +73,7 @@ def scope_decisions(record: OrderRecord, now: float) -> list[Decision]:
     cuts = [numbers[n : n + NUMBERS_AT_ONCE] for n in range(0, len(numbers), NUMBERS_AT_ONCE)] or [()]
     return [
         Decision(
-            termination_id=digest(("scope", order.account, order.order_id, str(n))),
+            termination_id=scope_termination_id(order.account, order.order_id, n),
             account=order.account,
             call_id="",
             episode=0,

@@ -160,11 +160,23 @@ class CorrelateShard:
             if not record.in_force(now):
                 continue
             yield self._whole_scope(record, now)
-            for key in record.order.scope.index_keys():
-                after = ""
-                while calls := self.calls.waiting(record.order.account, key, after=after, limit=SCAN_CALLS):
-                    after = calls[-1].call_id
-                    yield self._join(calls, now)
+            yield from self._scan_of(record, now)
+
+    def _scan_of(self, record: OrderRecord, now: float) -> Iterator[list[OutRecord]]:
+        """Join the waiting calls under one order's keys, many keys at a time where an order names many."""
+        found: list[Call] = []
+        for n, key in enumerate(record.order.scope.index_keys(), start=1):
+            after = ""
+            while calls := self.calls.waiting(record.order.account, key, after=after, limit=SCAN_CALLS):
+                after = calls[-1].call_id
+                found += calls
+                if len(found) >= SCAN_CALLS:
+                    yield self._join(found, now)
+                    found = []
+            if n % SCAN_CALLS == 0:
+                yield self._join(found, now)
+                found = []
+        yield self._join(found, now)
 
     def _reconcile(self, now: float) -> Iterator[list[OutRecord]]:
         """Look at every waiting call once: after a rebuild, or where no order was ever applied."""

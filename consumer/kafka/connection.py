@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from consumer.kafka.errors import LogUnavailable
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -25,7 +27,12 @@ class Connection:
     key_file: Path | None = None
 
     def client_options(self, client_id: str) -> dict[str, Any]:
-        """Give the keyword arguments that every aiokafka client takes."""
+        """Give the keyword arguments that every aiokafka client takes.
+
+        Raises:
+            LogUnavailable: a certificate or key file cannot be used.
+
+        """
         options: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
             "client_id": client_id,
@@ -40,7 +47,25 @@ class Connection:
         return options
 
     def _ssl_context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+        except OSError as error:
+            raise _unusable("ca_file", str(self.ca_file), error) from error
         if self.cert_file:
-            context.load_cert_chain(self.cert_file, self.key_file)
+            try:
+                context.load_cert_chain(self.cert_file, self.key_file, password=_no_passphrase)
+            except OSError as error:
+                raise _unusable("cert_file and key_file", f"{self.cert_file}, {self.key_file}", error) from error
         return context
+
+
+def _no_passphrase() -> str:
+    """Answer for OpenSSL, which would otherwise ask on the terminal for the passphrase of an encrypted key."""
+    return ""
+
+
+def _unusable(keys: str, files: str, error: OSError) -> LogUnavailable:
+    what = error.strerror or str(error)
+    return LogUnavailable(
+        f"kafka.security.{keys} ({files}) cannot be used: {what}; name readable PEM, keys unencrypted"
+    )

@@ -17,13 +17,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from consumer.kafka.connection import Connection
+from consumer.kafka.diagnosis import unreachable
 from consumer.kafka.errors import Backpressure, LogUnavailable, RecordTooLarge
 from consumer.model.codec import VERSION
 
@@ -42,8 +43,7 @@ Headers = tuple[tuple[str, bytes], ...]
 FORMAT: Headers = (("v", VERSION),)
 
 
-@dataclass(frozen=True, slots=True)
-class OutRecord:
+class OutRecord(NamedTuple):
     """One record to be written. ``value`` None is a tombstone."""
 
     topic: str
@@ -122,13 +122,13 @@ class Producer:
         """Connect.
 
         Raises:
-            LogUnavailable: no broker answers.
+            LogUnavailable: no broker answers, or none lets us in.
 
         """
         try:
             self._client = await self._connect()
         except (KafkaError, OSError) as error:
-            raise LogUnavailable(f"Kafka at {self._connection.bootstrap_servers} does not answer: {error}") from error
+            raise await unreachable(self._connection, error) from error
         self._pump_task = asyncio.create_task(self._pump(), name="producer")
 
     async def watch(self) -> None:

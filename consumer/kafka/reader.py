@@ -19,6 +19,7 @@ from aiokafka.protocol.group import LeaveGroupRequest
 
 from consumer.kafka.assignor import view_aware_assignor
 from consumer.kafka.connection import Connection
+from consumer.kafka.diagnosis import unreachable
 from consumer.kafka.errors import LogUnavailable, Stalled
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ async def _start(consumer: AIOKafkaConsumer, connection: Connection) -> None:
         await consumer.start()
     except (KafkaError, OSError) as error:
         await _stop(consumer)
-        raise LogUnavailable(f"Kafka at {connection.bootstrap_servers} does not answer: {error}") from error
+        raise await unreachable(connection, error) from error
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:

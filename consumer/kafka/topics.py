@@ -7,6 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from consumer.kafka.connection import Connection
+from consumer.kafka.diagnosis import unreachable
 from consumer.kafka.errors import LogUnavailable, TopicMismatch
 from consumer.model.identity import call_key, partition_of
 
@@ -92,23 +93,25 @@ async def ensure_topics(connection: Connection, topics: Topics, *, wait_seconds:
 
     Raises:
         TopicMismatch: a topic has another number of partitions than configured.
-        LogUnavailable: no broker answered within ``wait_seconds``.
+        LogUnavailable: no broker answered within ``wait_seconds``, or none lets us in; the message says what to check.
 
     """
     try:
         async with asyncio.timeout(wait_seconds):
             return await _ensure(connection, topics)
-    except (KafkaError, TimeoutError, OSError) as error:
+    except TimeoutError as error:
         raise LogUnavailable(
-            f"Kafka at {connection.bootstrap_servers} did not answer within {wait_seconds:.0f} s ({error or 'timed out'}); "
+            f"Kafka at {connection.bootstrap_servers} does not answer within {wait_seconds:.0f} s; "
             "check kafka.bootstrap_servers and kafka.security"
         ) from error
+    except (KafkaError, OSError) as error:
+        raise await unreachable(connection, error) from error
 
 
 async def _ensure(connection: Connection, topics: Topics) -> Cluster:
     admin = AIOKafkaAdminClient(**connection.client_options("callbreaker-admin"), request_timeout_ms=REQUEST_TIMEOUT_MS)
-    await admin.start()
     try:
+        await admin.start()
         existing = set(await admin.list_topics())
         missing = [topic for topic in topics.all() if topic.name not in existing]
         if missing:

@@ -42,6 +42,7 @@ _TYPES: dict[str, frozenset[type]] = (
     | dict.fromkeys(("analysis", "args", "raw"), _OBJECT)
 )
 """What a field of any record holds, unless it is null; one of another type would break whoever folds it."""
+_MOST = 1_000_000
 
 
 def loads(value: bytes | None) -> dict[str, Any]:
@@ -63,35 +64,15 @@ def loads(value: bytes | None) -> dict[str, Any]:
 def encode_event(event: CallEvent, raw: bytes | None = None) -> bytes:
     """Write a call event; ``raw`` is the body's own JSON text, kept as it came."""
     record: dict[str, Any] = {
-        "account": event.account,
-        "provider": event.provider,
-        "call_id": event.call_id,
-        "event_id": event.event_id,
-        "type": event.type,
-        "source": event.source,
+        name: value
+        for name, value in zip(CallEvent._fields, event, strict=True)
+        if value is not None and value is not False and value != {} and name not in _NOT_WRITTEN
     }
-    for name in _OPTIONAL_EVENT_FIELDS:
-        value = getattr(event, name)
-        if value is not None and value is not False and value != {}:
-            record[name] = value
     record["raw"] = orjson.Fragment(raw) if raw is not None else event.raw
     return orjson.dumps(record)
 
 
-_OPTIONAL_EVENT_FIELDS = (
-    "status",
-    "attempt",
-    "campaign_id",
-    "agent_id",
-    "number",
-    "from_number",
-    "at",
-    "duration_seconds",
-    "cost",
-    "connected",
-    "analysis",
-    "args",
-)
+_NOT_WRITTEN = frozenset({"raw", "logged_at", "position"})
 
 
 def decode_event(value: bytes | None, position: Position, logged_at: float) -> CallEvent:
@@ -275,11 +256,11 @@ _NAMES = {
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    """Turn a record into a dict without its empty fields; a ``hold`` of None has a meaning and stays."""
+    """Turn a record into a dict without its empty fields, but for those whose emptiness has a meaning."""
     return {
         name: content
         for name in _NAMES[type(value)]
-        if (content := getattr(value, name)) not in (None, (), "") or name in {"hold", "reason", "detail"}
+        if (content := getattr(value, name)) not in (None, (), "") or name in {"hold", "reason", "detail", "call_id"}
     }
 
 
@@ -291,6 +272,8 @@ def _check_types(record: Mapping[str, Any], required: Sequence[str]) -> None:
         wanted = _TYPES.get(name)
         if wanted is not None and value is not None and type(value) not in wanted:
             raise CodecError(f"the record's {name} is a {type(value).__name__}")
+        if wanted is _COUNT and value is not None and not 0 <= value <= _MOST:
+            raise CodecError(f"the record's {name} is {value}, which is no count")
 
 
 def _build(cls: type[T], raw: Mapping[str, Any], **given: Any) -> T:

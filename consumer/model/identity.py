@@ -23,6 +23,11 @@ def termination_id(account: str, call_id: str, episode: int) -> str:
     return digest(("termination", account, call_id, str(episode)))
 
 
+def scope_termination_id(account: str, order_id: str, cut: int) -> str:
+    """Name an order's stop of a whole scope by the provider itself; ``cut`` counts its requests from 0."""
+    return digest(("scope", account, order_id, str(cut)))
+
+
 def body_event_id(account: str, raw: bytes) -> str:
     """Name a webhook that carries no id of its own: identical bytes are one event, and nothing else is."""
     h = blake2b(raw, digest_size=16, key=account.encode()[:64])

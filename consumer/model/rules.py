@@ -42,12 +42,25 @@ class RuleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A rule's wish to stop a scope. ``hold`` is in seconds: 0.0 once, None until released."""
+    """A rule's wish to stop a scope. ``hold`` is in seconds: 0.0 once, None until released.
+
+    Raises:
+        RuleError: one of them is not what it must be; without a reason nobody could tell later why calls were stopped.
+
+    """
 
     scope: Scope
     reason: str
     hold: float | None
     reach: Reach = Reach.KNOWN
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.reason, str) or not self.reason.strip():
+            raise RuleError("the stop has no reason; say in words why, `reason` is shown to whoever looks")
+        if not isinstance(self.scope, Scope) or not isinstance(self.reach, Reach):
+            raise RuleError("the stop has no scope or reach; make it with Stop.number, Stop.campaign and so on")
+        if self.hold is not None and (not isinstance(self.hold, int | float) or not 0 <= self.hold < float("inf")):
+            raise RuleError("the stop's hold is neither seconds nor None; Stop.number and so on take '30d' too")
 
     @classmethod
     def call(cls, call_id: str | None, *, reason: str, hold: HoldText | None = None) -> "Stop":

@@ -10,6 +10,8 @@ from consumer.model.calls import Call
 
 MAX_IDS = 10_000
 MAX_ID_BYTES = 256
+NUMBERS_AT_ONCE = 100
+"""Ringg: "Maximum of 100 mobile numbers allowed per request"; no provider takes more."""
 E164 = re.compile(r"\+[1-9]\d{6,14}")
 
 Key = tuple[str, ...]

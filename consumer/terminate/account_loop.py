@@ -16,6 +16,7 @@ from consumer.kafka.producer import Producer
 from consumer.kafka.topics import Topics
 from consumer.kafka.worker import FoldingWorker
 from consumer.model.accounts import Account
+from consumer.model.orders import OrderRecord
 from consumer.model.provider import (
     Answer,
     BatchOfCallIds,
@@ -30,7 +31,7 @@ from consumer.terminate import entries, looks, metrics
 from consumer.terminate.dispatcher import Dispatcher, Health, bisected
 from consumer.terminate.entries import Request
 from consumer.terminate.inspector import Inspector
-from consumer.terminate.next_step import must_look_first
+from consumer.terminate.next_step import MAX_SENDS, must_look_first
 from consumer.terminate.reconcile import Reconciler, queries_for
 from consumer.terminate.sender import Sender
 from consumer.terminate.shard import TerminateShard
@@ -150,7 +151,7 @@ class AccountLoop:
         else:
             choice = shard.choose(self._account, now, dispatcher.batch_size, dispatcher.busy_ids)
             batch = choice.batch
-            await self._log(shard, choice.closed)
+            await self._log(shard, choice.settled)
         if batch:
             request = Request(uuid4().hex, batch)
             self._start(dispatcher, request, self._request(shard, dispatcher, request))
@@ -187,22 +188,21 @@ class AccountLoop:
                 request = Request(f"page-{uuid4().hex}", ())
                 self._start(dispatcher, request, self._read_page(dispatcher, request, page))
                 return 0.0
-            return self._look_up_unseen(shard, dispatcher, now)
-        return IDLE_SECONDS
+        return IDLE_SECONDS if due else self._look_up_named(shard, dispatcher, now)
 
-    def _look_up_unseen(self, shard: TerminateShard, dispatcher: Dispatcher, now: float) -> float:
-        """Look up a call that an order names by id and that no event has told of."""
-        named = (
-            call_id
-            for record in shard.orders_in_force(self._account.name, now)
-            for call_id in record.order.scope.call_ids
-            if not shard.ledger.of_call(self._account.name, call_id)
-        )
-        call_id = self._reconciler.next_unseen(named, now)
-        if call_id is None or not dispatcher.try_start(now):
+    def _look_up_named(self, shard: TerminateShard, dispatcher: Dispatcher, now: float) -> float:
+        """Look up a call that an order names by id and about which nothing was decided."""
+        if not self._provider.capabilities.look_up:
+            return IDLE_SECONDS
+        orders = shard.orders_in_force(self._account.name, now)
+        named = self._reconciler.next_named(orders, shard.is_decided, now)
+        if named is None:
+            return IDLE_SECONDS
+        if not dispatcher.try_start(now):
+            self._reconciler.named_later(*named)
             return IDLE_SECONDS
         request = Request(f"look-{uuid4().hex}", ())
-        self._start(dispatcher, request, self._look_up(dispatcher, request, call_id))
+        self._start(dispatcher, request, self._look_up(shard, dispatcher, request, named))
         return 0.0
 
     def _start(self, dispatcher: Dispatcher, request: Request, work: Coroutine[Any, Any, None]) -> None:
@@ -257,15 +257,21 @@ class AccountLoop:
         if answer.answer in SPLIT:
             if len(request.batch) > 1:
                 dispatcher.pinned.extend(bisected(request.termination_ids))
-            else:
+            elif not self._has_just_waited(shard, request.batch[0], answer):
                 written.append(entries.refused_alone(request.batch[0], answer, now))
         self._tell(request, answer, status)
         await self._log(shard, written)
 
+    def _has_just_waited(self, shard: TerminateShard, t: Termination, answer: Answer) -> bool:
+        """Whether a call that is not found now was seen to wait: it has ended since, and another look says how."""
+        known = shard.ledger.get(t.termination_id) or t
+        waited = any(look.waiting for look in known.looks) and len(known.attempts) < MAX_SENDS
+        return answer.answer is AnswerClass.NOT_FOUND and self._provider.capabilities.look_before_stop and waited
+
     async def _may_be_sent(self, shard: TerminateShard, dispatcher: Dispatcher, request: Request) -> bool:
         """Read the state right before a stop that could cut a live call, or be done twice; False where it must not go."""
-        t = request.batch[0]
-        answer, found = await self._inspector.look(t)
+        await self._token(dispatcher)  # for the look; the stop has its own
+        answer, found = await self._look(dispatcher, request.batch[0])
         now = time.time()
         if any(isinstance(record, Looked) and record.waiting for record in found):
             await self._log(shard, found)
@@ -292,10 +298,16 @@ class AccountLoop:
             self._start(dispatcher, request, self._look_at(shard, dispatcher, request))
 
     async def _look_at(self, shard: TerminateShard, dispatcher: Dispatcher, request: Request) -> None:
-        answer, found = await self._inspector.look(request.batch[0])
+        t = request.batch[0]
+        answer, found = await self._look(dispatcher, t)
         self._looks_from = dispatcher.answered(request.request_id, answer, time.time())
+        if t.scope is not None and self._provider.capabilities.by_id:
+            found = looks.compared(t, found, shard.known_waiting(t))
         await self._log(shard, found)
         dispatcher.folded(request.request_id)
+
+    async def _look(self, dispatcher: Dispatcher, t: Termination) -> tuple[Answer, list[Record]]:
+        return await self._inspector.look(t, lambda: self._token(dispatcher))
 
     async def _sweep(
         self, shard: TerminateShard, dispatcher: Dispatcher, request: Request, query: HistoryQuery
@@ -322,7 +334,7 @@ class AccountLoop:
         if answer.answer is AnswerClass.ACCEPTED and open_calls:
             for t in open_calls.values():
                 await self._token(dispatcher)
-                _, found = await self._inspector.look(t)
+                _, found = await self._look(dispatcher, t)
                 await self._log(shard, found)
         dispatcher.folded(request.request_id)
 
@@ -337,9 +349,12 @@ class AccountLoop:
         metrics.RECONCILED.labels(self._account.name).inc(len(news))
         await self._inspector.publish(news)
 
-    async def _look_up(self, dispatcher: Dispatcher, request: Request, call_id: str) -> None:
-        answer = await self._inspector.look_up(call_id)
-        self._looks_from = dispatcher.answered(request.request_id, answer, time.time())
+    async def _look_up(
+        self, shard: TerminateShard, dispatcher: Dispatcher, request: Request, named: tuple[OrderRecord, str]
+    ) -> None:
+        look = await self._inspector.look_up(named[1])
+        self._looks_from = dispatcher.answered(request.request_id, look.answer, time.time())
+        await self._log(shard, looks.records_of_named(*named, look, time.time()))
         dispatcher.folded(request.request_id)
 
     async def _departure(self, dispatcher: Dispatcher) -> None:

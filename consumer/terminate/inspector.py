@@ -1,7 +1,7 @@
 """Asking a provider how calls and scopes stand. What it says of a call becomes a call event like any webhook."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.topics import Topics
@@ -9,7 +9,7 @@ from consumer.model.accounts import Account
 from consumer.model.codec import encode_event
 from consumer.model.events import CallEvent
 from consumer.model.identity import call_key
-from consumer.model.provider import Answer, HistoryPage, HistoryQuery, Provider, WholeScope
+from consumer.model.provider import Answer, HistoryPage, HistoryQuery, Look, Provider, WholeScope
 from consumer.model.status import TERMINABLE
 from consumer.model.terminations import AnswerClass, Record, Termination
 from consumer.terminate import looks
@@ -17,7 +17,7 @@ from consumer.terminate.sender import Sender
 
 
 class Inspector:
-    """The reading side of one account. Tokens of its rate limit are the caller's matter, but for further pages."""
+    """The reading side of one account. Tokens of its rate limit are the caller's matter."""
 
     def __init__(
         self, account: Account, provider: Provider, sender: Sender, producer: Producer, topics: Topics
@@ -28,8 +28,11 @@ class Inspector:
         self._producer = producer
         self._topics = topics
 
-    async def look(self, t: Termination) -> tuple[Answer, list[Record]]:
-        """Ask the provider how a call or a scope stands; what it says of a call also becomes a call event."""
+    async def look(self, t: Termination, token: Callable[[], Awaitable[None]]) -> tuple[Answer, list[Record]]:
+        """Ask the provider how a call or a scope stands; what it says of a call also becomes a call event.
+
+        The first request has its token; ``token`` waits for that of each further one.
+        """
         if t.scope is None:
             look = await self._sender.ask(
                 self._provider.look_up(self._account, t.call_id),
@@ -49,17 +52,23 @@ class Inspector:
             if isinstance(state, Answer):
                 return state, []
             return state.answer, looks.records_of_scope_state(t, state, time.time())
-        return await self._look_by_history(t)
+        return await self._look_by_history(t, token)
 
-    async def _look_by_history(self, t: Termination) -> tuple[Answer, list[Record]]:
+    async def _look_by_history(
+        self, t: Termination, token: Callable[[], Awaitable[None]]
+    ) -> tuple[Answer, list[Record]]:
         """Ask which calls of a scope still wait."""
         assert t.scope is not None
         waiting: list[CallEvent] = []
+        pages = 0
         for status in sorted(TERMINABLE):
             query: HistoryQuery | None = HistoryQuery(
                 campaign_id=t.scope.campaign_id, agent_id=t.scope.agent_id, statuses=(status,)
             )
             while query is not None:
+                if pages:
+                    await token()
+                pages += 1
                 page = await self.page(query)
                 if page.answer.answer is not AnswerClass.ACCEPTED:
                     return page.answer, []
@@ -68,17 +77,17 @@ class Inspector:
         await self.publish([event for event in waiting if looks.covered(t.scope, event)])
         return Answer(AnswerClass.ACCEPTED), looks.records_of_scope_history(t, waiting, time.time())
 
-    async def look_up(self, call_id: str) -> Answer:
-        """Look up a call that no event has told of, and make it known."""
+    async def look_up(self, call_id: str) -> Look:
+        """Look up a call that nothing was decided about, and make it known."""
         look = await self._sender.ask(
             self._provider.look_up(self._account, call_id),
             lambda response: self._provider.read_look_up(self._account, call_id, response),
         )
         if isinstance(look, Answer):
-            return look
+            return Look(look)
         if look.event:
             await self.publish([look.event])
-        return look.answer
+        return look
 
     async def page(self, query: HistoryQuery) -> HistoryPage:
         """Read one page of the history."""

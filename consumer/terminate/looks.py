@@ -5,12 +5,24 @@ way was missed, and one that the provider does not know is not found.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from consumer.model.events import CallEvent
+from consumer.model.identity import digest
+from consumer.model.orders import OrderRecord, effective_mode
 from consumer.model.provider import Look, ScopeState
 from consumer.model.scopes import Scope, ScopeKind
 from consumer.model.status import TERMINABLE, Status
-from consumer.model.terminations import AnswerClass, Looked, Record, Result, State, Termination
+from consumer.model.terminations import (
+    AnswerClass,
+    Decision,
+    Looked,
+    Record,
+    Result,
+    State,
+    Termination,
+    fold_termination,
+)
 
 
 def records_of_look(t: Termination, look: Look, now: float) -> list[Record]:
@@ -40,6 +52,33 @@ def records_of_event(t: Termination, event: CallEvent, now: float) -> list[Recor
     return [_looked(t, now, waiting=False, detail=detail), _final(t, outcome, now, detail)]
 
 
+def records_of_named(record: OrderRecord, call_id: str, look: Look, now: float) -> list[Record]:
+    """Say what became of a call that an order names by id and that no event shows waiting: nothing while it waits.
+
+    The outcome comes before the decision it belongs to, so that nobody sees the one without the other and sends it.
+    """
+    order, status = record.order, look.event.status if look.event else None
+    if look.answer.answer is AnswerClass.NOT_FOUND:
+        outcome, detail = State.NOT_FOUND, "no event has told of it, and the provider does not know it"
+    elif status is not None and status not in TERMINABLE:
+        outcome, detail = State.MISSED, f"the provider says {status}"
+    else:
+        return []
+    decided = Decision(
+        termination_id=digest(("named", order.account, order.order_id, call_id)),
+        account=order.account,
+        call_id=call_id,
+        episode=0,
+        orders=(order.order_id,),
+        mode=effective_mode(order, call_id, None),
+        lane=order.lane,
+        decided_at=record.since or now,
+        status=status or Status.REGISTERED,
+        evidence=order.evidence[:8],
+    )
+    return [_final(fold_termination(None, decided), outcome, now, detail), decided]
+
+
 def records_of_scope_state(t: Termination, state: ScopeState, now: float) -> list[Record]:
     """Say what the state of a whole scope means for ``t``; a state that cannot be told leaves it to time."""
     if state.answer.answer is AnswerClass.NOT_FOUND:
@@ -62,6 +101,15 @@ def records_of_scope_history(t: Termination, waiting: Sequence[CallEvent], now: 
         return [_looked(t, now, waiting=True, detail=f"{len(left)} calls of it still wait")]
     detail = "the provider lists no waiting call of it"
     return [_looked(t, now, waiting=False, detail=detail), _final(t, State.CONFIRMED, now, detail)]
+
+
+def compared(t: Termination, records: list[Record], known: int) -> list[Record]:
+    """Put how many calls the provider says it stopped beside how many were known to wait, where it says so."""
+    reported = next((r.reported for r in reversed(t.results) if r.reported is not None), None)
+    if reported is None:
+        return records
+    told = f"it says that it stopped {reported} calls; {known} were known to wait"
+    return [replace(r, detail=f"{r.detail}; {told}") if isinstance(r, Result) else r for r in records]
 
 
 def covered(scope: Scope, event: CallEvent) -> bool:

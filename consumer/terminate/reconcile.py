@@ -5,7 +5,7 @@ that webhooks never told of become known, so that they are stopped by id, and fi
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from consumer.model.events import CallEvent
 from consumer.model.orders import OrderRecord
@@ -16,6 +16,8 @@ from consumer.model.status import Status
 REMEMBERED = 200_000
 PAGE = 100
 FIRST_SWEEP_SECONDS = 5.0
+NAMED_AT_ONCE = 500
+"""So many named calls are checked against the ledger in one go; an order may name 10,000."""
 
 State = tuple[Status | None, int | None]
 
@@ -47,7 +49,7 @@ class Reconciler:
         self._reading = False
         self._pages: list[tuple[HistoryQuery, HistoryQuery]] = []
         self._known: OrderedDict[str, State] = OrderedDict()
-        self._unseen: OrderedDict[str, float] = OrderedDict()
+        self._named: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def next_page(self, wanted: Iterable[HistoryQuery], now: float) -> HistoryQuery | None:
         """Give the next page to read, None while one is being read or every wanted listing is fresh enough.
@@ -82,16 +84,32 @@ class Reconciler:
         self._reading = False
         self._pages.pop(0)
 
-    def next_unseen(self, call_ids: Iterable[str], now: float) -> str | None:
-        """Give a call that an order names and that was not looked up lately."""
+    def next_named(
+        self, orders: Iterable[OrderRecord], is_decided: Callable[[OrderRecord, str], bool], now: float
+    ) -> tuple[OrderRecord, str] | None:
+        """Give a call that an order names by id, about which nothing was decided and nobody was asked lately."""
         if self._every is None:
             return None
-        for call_id in call_ids:
-            if now - self._unseen.get(call_id, 0.0) >= self._every:
-                self._unseen[call_id] = now
-                _trim(self._unseen)
-                return call_id
+        checked = 0
+        for record in orders:
+            if now - (record.since or now) < min(FIRST_SWEEP_SECONDS, self._every):
+                continue
+            for call_id in record.order.scope.call_ids:
+                key = record.order.order_id, call_id
+                if now - self._named.get(key, 0.0) < self._every:
+                    continue
+                self._named[key] = now
+                _trim(self._named)
+                if not is_decided(record, call_id):
+                    return record, call_id
+                checked += 1
+                if checked >= NAMED_AT_ONCE:
+                    return None
         return None
+
+    def named_later(self, record: OrderRecord, call_id: str) -> None:
+        """Give a named call back that could not be asked for yet."""
+        self._named.pop((record.order.order_id, call_id), None)
 
     def _is_news(self, event: CallEvent) -> bool:
         state = (event.status, event.attempt)
@@ -102,6 +120,6 @@ class Reconciler:
         return True
 
 
-def _trim(remembered: OrderedDict[str, State] | OrderedDict[str, float]) -> None:
+def _trim(remembered: OrderedDict[str, State] | OrderedDict[tuple[str, str], float]) -> None:
     while len(remembered) > REMEMBERED:
         remembered.popitem(last=False)

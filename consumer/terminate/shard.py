@@ -19,8 +19,8 @@ from consumer.model.order_book import OrderBook
 from consumer.model.orders import EMERGENCY, Mode, OrderRecord, OrderState, effective_mode
 from consumer.model.provider import Provider
 from consumer.model.status import Status
-from consumer.model.terminations import Decision, Record, Result, State, Termination
-from consumer.terminate import metrics
+from consumer.model.terminations import Attempt, Decision, Ended, Record, Result, State, Termination
+from consumer.terminate import covered, metrics
 from consumer.terminate.entries import closed
 from consumer.terminate.next_step import StepOf, closing_outcome
 
@@ -45,10 +45,10 @@ class _Gathering:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What goes into the next request, and what must be closed instead because no order wants it any more."""
+    """What goes into the next request, and the facts about what needs none: unwanted now, or stopped with its scope."""
 
     batch: tuple[Termination, ...]
-    closed: tuple[Result, ...]
+    settled: tuple[Attempt | Result, ...]
 
 
 class TerminateShard:
@@ -88,6 +88,10 @@ class TerminateShard:
                 continue
             before, after = self.ledger.fold(change)
             self._notice(change, after)
+            if live and after is not None and isinstance(change, Ended) and change.status is Status.CANCELLED:
+                for shared in covered.shared_request(after, self._book, self.ledger.get):
+                    _, after = self.ledger.fold(shared)
+                    outputs.append(self.record(shared))
             if live and after is not None and (closing := self._ended(before, after, record)):
                 metrics.OUTCOMES.labels(after.account, closing.outcome).inc()
                 outputs.append(self.record(closing))
@@ -134,7 +138,7 @@ class TerminateShard:
         while len(found) < limit and (more := self.ledger.to_send(account, now, size, seen)):
             seen.update(t.termination_id for t in more)
             found += [t for t in more if self._can_be_judged(t, now)]
-            size = MANY  # they that cannot be judged tend to stand together
+            size = max(MANY, 2 * size)  # they that cannot be judged tend to stand together
         return found[:limit]
 
     def choose(self, account: Account, now: float, limit: int, busy: set[str]) -> Choice:
@@ -143,7 +147,7 @@ class TerminateShard:
         A stop of a whole scope is a request of its own.
         """
         batch: list[Termination] = []
-        settled: list[Result] = []
+        settled: list[Attempt | Result] = []
         skip = set(busy)
         while len(batch) < limit:
             found = self.to_send(account.name, now, limit - len(batch), skip)
@@ -155,6 +159,8 @@ class TerminateShard:
                 refused = self._no_longer_wanted(t, now)
                 if refused:
                     settled.append(refused)
+                elif shared := covered.shared_request(t, self._book, self.ledger.get):
+                    settled += shared
                 elif t.scope is not None and batch:
                     return self._chosen(batch, settled)
                 else:
@@ -163,7 +169,7 @@ class TerminateShard:
                         return self._chosen(batch, settled)
         return self._chosen(batch, settled)
 
-    def _chosen(self, batch: list[Termination], settled: list[Result]) -> Choice:
+    def _chosen(self, batch: list[Termination], settled: list[Attempt | Result]) -> Choice:
         for result in settled:
             self.ledger.fold(result)
         return Choice(tuple(batch), tuple(settled))
@@ -177,6 +183,15 @@ class TerminateShard:
     def orders_in_force(self, account: str, now: float) -> list[OrderRecord]:
         """The orders of an account that want calls stopped now."""
         return [record for record in self._book if record.order.account == account and record.in_force(now)]
+
+    def known_waiting(self, t: Termination) -> int:
+        """How many calls were known to wait in the scope that ``t`` stops as a whole, as far as its orders saw them."""
+        return sum(max(0, self.ledger.counts(order_id)["matched"] - 1) for order_id in t.orders)
+
+    def is_decided(self, record: OrderRecord, call_id: str) -> bool:
+        """Whether anything was decided about a call that this order names."""
+        order = record.order
+        return any(order.order_id in t.orders for t in self.ledger.of_call(order.account, call_id))
 
     def record(self, record: Record) -> OutRecord:
         """Address a record to the log of its account's partition."""
@@ -224,7 +239,8 @@ class TerminateShard:
         """
         known = [self._book.get(order_id) for order_id in t.orders]
         states = [record.state(now) if record else OrderState.PROPOSED for record in known]
-        return OrderState.IN_FORCE in states or NOT_JUDGED.isdisjoint(states)
+        judged = OrderState.IN_FORCE in states or NOT_JUDGED.isdisjoint(states)
+        return judged and not covered.must_wait(t, self._book, self.ledger.get)
 
     def _no_longer_wanted(self, t: Termination, now: float) -> Result | None:
         """Judge a termination again: give the outcome that closes it, None while an order in force enforces it."""

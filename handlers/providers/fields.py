@@ -15,6 +15,7 @@ from consumer.model.status import Status
 
 MAX_ATTEMPT = 1_000
 MAX_TEXT_BYTES = 256
+LONGEST_E164 = 16
 MAX_NUMBER = 1e15
 MILLISECONDS_FROM = 1e11
 LAST_SECOND = 253_402_300_799
@@ -62,7 +63,7 @@ def identifier(value: Any, field: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise NotUnderstood(f"{field} is not a text")
-    if len(value.encode()) > MAX_ID_BYTES:
+    if len(value) * 4 > MAX_ID_BYTES and len(value.encode()) > MAX_ID_BYTES:
         raise NotUnderstood(f"{field} is longer than {MAX_ID_BYTES} bytes")
     return value
 
@@ -78,6 +79,8 @@ def phone_number(value: Any, field: str) -> str | None:
     """Read a phone number in the form it will be compared in."""
     if value is None or value == "":
         return None
+    if isinstance(value, str) and len(value) <= LONGEST_E164 and value[0] == "+" and value[1:].isdecimal():
+        return value if value.isascii() else normalise_number(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or len(value.encode()) > MAX_TEXT_BYTES:

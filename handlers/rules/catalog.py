@@ -1,7 +1,9 @@
 """Finding rules by what the configuration calls them: a built-in's name, or ``module:function`` of the user's own."""
 
 import importlib
-from importlib.metadata import entry_points
+import traceback
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from consumer.model.rules import EventRule, RuleError
 
@@ -18,12 +20,9 @@ def find(handler: str) -> EventRule:
         RuleError: there is none, it cannot be imported, or it is not a rule.
 
     """
-    if ":" in handler:
-        module, _, name = handler.partition(":")
-        try:
-            found = getattr(importlib.import_module(module), name, None)
-        except Exception as error:
-            raise RuleError(f"{handler}: the module cannot be imported: {type(error).__name__}: {error}") from error
+    module, colon, name = handler.partition(":")
+    if colon:
+        found = getattr(_imported(handler, module), name, None)
         if found is None:
             raise RuleError(f"{handler}: the module has no {name!r}")
     else:
@@ -31,7 +30,33 @@ def find(handler: str) -> EventRule:
         point = points.get(handler.replace("-", "_"))
         if point is None:
             raise RuleError(f"{handler}: no such rule; there are {', '.join(sorted(points))}, or module:function")
-        found = point.load()
+        found = _loaded(handler, point)
     if not isinstance(found, EventRule):
         raise RuleError(f"{handler}: it is not a rule; decorate it with @rule from consumer.model")
     return found
+
+
+def _imported(handler: str, module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise RuleError(
+                f"{handler}: the module cannot be imported: there is no {error.name!r}; put it beside the configuration "
+                "file, or install it"
+            ) from error
+        raise _broken(handler, error) from error
+
+
+def _loaded(handler: str, point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except (Exception, SystemExit) as error:
+        raise _broken(handler, error) from error
+
+
+def _broken(handler: str, error: BaseException) -> RuleError:
+    """Say where in which file a module fails; a syntax error says so itself."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = f" ({frames[-1].filename}, line {frames[-1].lineno})" if not isinstance(error, SyntaxError) else ""
+    return RuleError(f"{handler}: the module cannot be imported: {type(error).__name__}: {error}{last}")

@@ -115,7 +115,7 @@ async def test_a_stop_given_through_the_form_is_confirmed_and_released(stage: St
         await details.get_by_role("button", name="Show more").click()
         await expect(rows).to_have_count(50)
         await details.get_by_label("Outcome").select_option("not_found")
-        await expect(rows).to_have_text("none")
+        await expect(rows).to_have_text(["none"])
         await details.get_by_role("button", name="Close").click()
 
         await order.get_by_role("button", name="Release").click()

@@ -20,6 +20,7 @@ ACCOUNTS = {
     "by-ids": Account(),
     "revenueable-ids": Account("revenueable"),
     "revenueable-whole": Account("revenueable", UNTOLD),
+    "told-whole": Account(),
     **{f"whole-{name}": Account(scenario=UNTOLD, settings={"reconcile": {"every": "off"}}) for name in SCOPES},
 }
 
@@ -36,7 +37,6 @@ async def test_calls_are_stopped_by_id_and_no_other_call_is(players: dict[str, P
     player = players[account]
     campaign = await player.campaign(140)
     waiting = having(campaign, *TERMINABLE)
-    await player.known(campaign.group.calls[-1])
     order = await player.order({"call_ids": ids(waiting[:120])})
     assert await player.settled(order, 120) == {"confirmed": 120}
     assert ids(having(campaign, Status.CANCELLED)) == ids(waiting[:120])
@@ -62,8 +62,8 @@ async def test_a_whole_scope_is_stopped_in_one_request_and_releasing_it_lets_lat
     players: dict[str, Player], kind: str
 ) -> None:
     player = players[f"whole-{kind}"]
-    campaign = await player.campaign(30)
-    other = await player.campaign(10, agent_id="another-agent")
+    campaign = await player.campaign(30, told=False)
+    other = await player.campaign(10, told=False, agent_id="another-agent")
     waiting = having(campaign, *TERMINABLE)
     scope = whole(kind, campaign, waiting)
     order = await player.order(scope, reach="everything", hold="until-released")
@@ -81,9 +81,27 @@ async def test_a_whole_scope_is_stopped_in_one_request_and_releasing_it_lets_lat
     assert verdict.calls_cut == len(waiting)
 
     await player.release(order)
-    again = await player.campaign(5, campaign_id=campaign.id, agent_id=campaign.agent_id, people="payment again")
+    again = await player.campaign(
+        5, told=False, campaign_id=campaign.id, agent_id=campaign.agent_id, people="payment again"
+    )
     assert [call.status for call in again.group.calls[-5:]] == [Status.REGISTERED] * 5
     assert player.verdict.terminate_requests == 1
+    assert player.verdict.violations == {}
+
+
+async def test_calls_that_wait_in_a_scope_are_not_asked_for_again_by_id(players: dict[str, Player]) -> None:
+    player = players["told-whole"]
+    campaign = await player.campaign(130)
+    waiting = having(campaign, *TERMINABLE)
+    order = await player.order({"campaign_id": campaign.id}, reach="everything", hold="until-released")
+    assert await player.settled(order, 1 + len(waiting)) == {"confirmed": 1 + len(waiting)}
+    verdict = player.verdict
+    assert verdict.violations == {}
+    assert verdict.terminate_requests == 1
+    later = await player.campaign(5, campaign_id=campaign.id, people="later")
+    await until(lambda: having(later, *TERMINABLE) == [])
+    assert await player.settled(order, 6 + len(waiting)) == {"confirmed": 6 + len(waiting)}
+    assert len(having(campaign, Status.ONGOING)) == LIVE
     assert player.verdict.violations == {}
 
 
@@ -91,7 +109,7 @@ async def test_a_campaign_of_revenueable_is_stopped_as_a_whole_and_lives_again_a
     players: dict[str, Player],
 ) -> None:
     player = players["revenueable-whole"]
-    campaign = await player.campaign(30)
+    campaign = await player.campaign(30, told=False)
     waiting = having(campaign, *TERMINABLE)
     order = await player.order({"campaign_id": campaign.id}, reach="everything", hold="until-released")
     await until(lambda: having(campaign, Status.CANCELLED) == waiting)
@@ -100,14 +118,16 @@ async def test_a_campaign_of_revenueable_is_stopped_as_a_whole_and_lives_again_a
     )
     assert max(sends(t) for t in stops["items"]) == 1
     # what starts while the order is in force is found in the history and stopped by id
-    restarted = await player.campaign(4, campaign_id=campaign.id, people="held")
+    restarted = await player.campaign(4, told=False, campaign_id=campaign.id, people="held")
     late = restarted.group.calls[-4:]
     await until(lambda: all(call.status is Status.CANCELLED for call in late))
 
     await player.release(order)
-    restarted = await player.campaign(5, campaign_id=campaign.id, people="released")
+    restarted = await player.campaign(5, told=False, campaign_id=campaign.id, people="released")
     living = restarted.group.calls[-5:]
-    seen = await player.campaign(1)  # a later sweep of the history, or a webhook, would have shown these by now
+    seen = await player.campaign(
+        1, told=False
+    )  # a later sweep of the history, or a webhook, would have shown these by now
     await player.order({"call_ids": ids(having(seen, *TERMINABLE))})
     await until(lambda: not having(seen, *TERMINABLE))
     assert [call.status for call in living] == [Status.REGISTERED] * 5

@@ -71,6 +71,15 @@ def test_what_the_call_does_not_say_cannot_be_stopped(kind: ScopeKind) -> None:
         Stop.of_kind(kind, waiting_call(), reason="because")
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"reason": None}, {"reason": " "}, {"scope": NUMBER}, {"hold": "30d"}, {"hold": -1.0}, {"reach": "known"}]
+)
+def test_a_stop_that_is_not_whole_cannot_be_made(wrong: dict[str, Any]) -> None:
+    whole: dict[str, Any] = {"scope": Scope.numbers([NUMBER]), "reason": "because", "hold": 0.0}
+    with pytest.raises(RuleError, match=f"the stop('s| has no) .*{next(iter(wrong))}"):
+        Stop(**whole | wrong)
+
+
 def test_a_number_that_is_no_number_cannot_be_stopped() -> None:
     with pytest.raises(ScopeError, match=r"E\.164"):
         Stop.number("0123", reason="because")
