@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from consumer.assembly import connection_of, protected_of, rules_of, topics_of
+from consumer.assembly import connection_of, not_yet, protected_of, rules_of, topics_of
 from consumer.console.ledger_view import LedgerView
 from consumer.console.operators import Operators, OperatorToken, generated_token
 from consumer.console.page import page_routes
@@ -221,6 +221,8 @@ class Service:
 
     async def _start_correlate(self, parts: "_Parts") -> None:
         rules = Rules(rules_of(self.settings))
+        for note in not_yet(self.settings):
+            logger.warning("%s", note)
         protected = protected_of(self.settings)
 
         def open_shard(partition: int) -> CorrelateShard:

@@ -2,6 +2,7 @@
 
 from consumer.kafka.connection import Connection
 from consumer.kafka.topics import Topics
+from consumer.model.orders import Mode
 from consumer.model.protected import Protected
 from consumer.model.rules import EventRule, RuleError, configured
 from consumer.settings import RuleSettings, Settings
@@ -58,12 +59,37 @@ def rules_of(settings: Settings) -> list[EventRule]:
         RuleError: a rule cannot be found, does not compile, or is of a kind that is not there yet.
 
     """
-    return [_rule(rule) for rule in settings.rules]
+    return [_rule(rule) for rule in settings.rules if not _only_recorded_over_totals(rule)]
+
+
+def not_yet(settings: Settings) -> list[str]:
+    """Name what is configured and checked but does nothing yet: told at every start instead of being believed."""
+    notes = [
+        f"rule {rule.name}: rules over totals (`over`) are not evaluated yet; in shadow, it records nothing"
+        for rule in settings.rules
+        if _only_recorded_over_totals(rule)
+    ]
+    notes += [
+        f"rule {rule.name}: `on_error: hold` is not acted on yet; a rule that raises stops nothing"
+        for rule in settings.rules
+        if rule.on_error == "hold"
+    ]
+    if any(rule.mode is not Mode.SHADOW for rule in settings.rules):
+        notes.append(
+            "`limits` are not enforced yet; an order of a rule comes into force at once, however many it stops"
+        )
+    return notes
+
+
+def _only_recorded_over_totals(rule: RuleSettings) -> bool:
+    return rule.over is not None and rule.mode is Mode.SHADOW
 
 
 def _rule(rule: RuleSettings) -> EventRule:
     if rule.over is not None:
-        raise RuleError(f"rule {rule.name}: rules over totals (`over`) are not there yet; remove it")
+        raise RuleError(
+            f"rule {rule.name}: rules over totals (`over`) are not there yet; set its mode to shadow, or remove it"
+        )
     if rule.handler is not None:
         try:
             found = find(rule.handler)
