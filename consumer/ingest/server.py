@@ -75,7 +75,7 @@ class WebhookServer:
             await asyncio.sleep(0.02)
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Take one webhook in and answer as interface.md says."""
+        """Take one webhook in and say what became of it."""
         started = time.perf_counter()
         intake = self._intakes.get(request.match_info["account"])
         if intake is None:

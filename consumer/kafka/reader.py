@@ -1,6 +1,6 @@
 """Reading partitions: as a member of a group, or a whole topic by oneself.
 
-Rules learned from aiokafka 0.14 (streaming.md, 1.2), kept here so that nobody else needs to know them: partitions are
+Rules learned from aiokafka 0.14, kept here so that nobody else needs to know them: partitions are
 paused inside the assignment callback and nothing else happens there; records of a partition that has not been opened yet
 are dropped, since opening seeks; ``getmany`` is never cancelled; commits and stops have deadlines; a dead background task
 is an error and not an empty answer.

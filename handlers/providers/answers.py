@@ -1,4 +1,4 @@
-"""What HTTP statuses mean where a provider's page says nothing of its own (streaming.md, 4.4)."""
+"""What HTTP statuses mean where a provider's page says nothing of its own."""
 
 from datetime import UTC
 from email.utils import parsedate_to_datetime
