@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 IDLE_SECONDS = 0.25
 GRACE_SECONDS = 20.0
 SPLIT = {AnswerClass.POISON, AnswerClass.NOT_FOUND}
-LOOKS_AT_ONCE = 100
+LOOKS_AT_ONCE = 500
 HISTORY_FROM = 5
 """So many looks due in one campaign, and a page of its history costs less than looking at each."""
 
@@ -76,6 +76,8 @@ class AccountLoop:
         self._owned: tuple[TerminateShard, Dispatcher] | None = None
         self._reconciler = Reconciler(account.reconcile.every)
         self._looks_from = 0.0
+        self._sweeping = False
+        self._ending = False
         self._sender = Sender()
         self._inspector = Inspector(account, provider, self._sender, parts.producer, parts.topics)
 
@@ -97,8 +99,13 @@ class AccountLoop:
             while True:
                 await self._sleep(await self._step())
         finally:
+            self._ending = True
             if self._tasks:
-                await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
+                _, late = await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
+                for task in late:
+                    task.cancel()
+                if late:
+                    await asyncio.wait(late)
             await self._sender.close()
 
     def _own(self) -> tuple[TerminateShard, Dispatcher] | None:
@@ -175,6 +182,8 @@ class AccountLoop:
             for t in shard.ledger.to_look(self._account.name, now, LOOKS_AT_ONCE)
             if t.termination_id not in dispatcher.busy_ids
         ]
+        if due and self._sweeping and self._can_sweep(due[0]):
+            return IDLE_SECONDS  # one sweep at a time: what is due by then goes into the next
         if due and dispatcher.try_start(now):
             self._start_look(shard, dispatcher, due)
             return 0.0
@@ -286,11 +295,15 @@ class AccountLoop:
         dispatcher.folded(request.request_id)
         return False
 
+    def _can_sweep(self, t: Termination) -> bool:
+        return bool(t.campaign_id) and not t.scope and self._provider.capabilities.history
+
     def _start_look(self, shard: TerminateShard, dispatcher: Dispatcher, due: list[Termination]) -> None:
         """Look at the one that is due longest, or at many of one campaign through its history."""
         t = due[0]
         same = [one for one in due if one.campaign_id == t.campaign_id and not one.scope]
-        if t.campaign_id and not t.scope and len(same) >= HISTORY_FROM and self._provider.capabilities.history:
+        if len(same) >= HISTORY_FROM and self._can_sweep(t):
+            self._sweeping = True
             request = Request(f"sweep-{uuid4().hex}", tuple(same))
             self._start(dispatcher, request, self._sweep(shard, dispatcher, request, HistoryQuery(t.campaign_id)))
         else:
@@ -312,31 +325,38 @@ class AccountLoop:
     async def _sweep(
         self, shard: TerminateShard, dispatcher: Dispatcher, request: Request, query: HistoryQuery
     ) -> None:
-        """Settle many unconfirmed terminations of one campaign from its history; the rest is looked at one by one."""
+        """Settle many unconfirmed terminations of one campaign from its history; the rest is looked at one by one.
+
+        The calls may stand anywhere in a long history, so no more pages are read than half as many looks would cost.
+        """
         open_calls = {t.call_id: t for t in request.batch}
         following: HistoryQuery | None = query
         answer = Answer(AnswerClass.ACCEPTED)
-        while following is not None and open_calls:
-            page = await self._inspector.page(following)
-            answer = page.answer
-            if answer.answer is not AnswerClass.ACCEPTED:
-                break
-            seen = [event for event in page.events if event.call_id in open_calls]
-            await self._inspector.publish(seen)
-            now = time.time()
-            await self._log(
-                shard, [r for event in seen for r in looks.records_of_event(open_calls.pop(event.call_id), event, now)]
-            )
-            following = page.following
-            if following is not None:
+        pages = max(1, len(open_calls) // 2)
+        try:
+            while following is not None and open_calls and pages and not self._ending:
+                page = await self._inspector.page(following)
+                answer = page.answer
+                if answer.answer is not AnswerClass.ACCEPTED:
+                    break
+                seen = [event for event in page.events if event.call_id in open_calls]
+                await self._inspector.publish(seen)
+                now = time.time()
+                settled = [(open_calls.pop(event.call_id, None), event) for event in seen]
+                await self._log(shard, [r for t, event in settled if t for r in looks.records_of_event(t, event, now)])
+                following, pages = page.following, pages - 1
                 await self._token(dispatcher)
-        self._looks_from = dispatcher.answered(request.request_id, answer, time.time())
-        if answer.answer is AnswerClass.ACCEPTED and open_calls:
-            for t in open_calls.values():
-                await self._token(dispatcher)
+            self._looks_from = dispatcher.answered(request.request_id, answer, time.time())
+            for t in open_calls.values() if answer.answer is AnswerClass.ACCEPTED else ():
+                known = shard.ledger.get(t.termination_id)
+                if known is None or known.state.over or self._ending:
+                    continue
                 _, found = await self._look(dispatcher, t)
                 await self._log(shard, found)
-        dispatcher.folded(request.request_id)
+                await self._token(dispatcher)
+        finally:
+            self._sweeping = False
+            dispatcher.folded(request.request_id)
 
     async def _read_page(self, dispatcher: Dispatcher, request: Request, query: HistoryQuery) -> None:
         page = await self._inspector.page(query)

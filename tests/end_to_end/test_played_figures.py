@@ -27,8 +27,8 @@ ACCOUNTS = {
         ),
         settings={
             "rate_limit": {"requests_per_second": 50, "burst": 50},
-            "confirm_within": "3s",
-            "reconcile": {"every": "5s"},
+            "confirm_within": f"{max(3, LARGE // 1_000)}s",
+            "reconcile": {"every": f"{max(5, LARGE // 1_000)}s"},
         },
     ),
 }
@@ -75,13 +75,14 @@ async def test_of_250_ids_each_has_the_right_outcome_after_three_requests(
     assert verdict.ordered_still_terminable == 0
 
 
+@pytest.mark.timeout(100 + LARGE / 50)
 async def test_every_call_of_a_large_campaign_is_stopped_though_webhooks_are_lost(players: dict[str, Player]) -> None:
     player = players["large"]
     player.fault("lose", share=0.02)
     campaign = await player.campaign(LARGE)
     waiting = having(campaign, *TERMINABLE)
     order = await player.order({"campaign_id": campaign.id}, hold="until-released")
-    ends = await player.settled(order, len(waiting), 30 + LARGE / 200)
+    ends = await player.settled(order, len(waiting), 30 + LARGE / 100)
     assert ends == {"confirmed": len(waiting)}
     verdict = player.verdict
     assert verdict.webhooks_lost > 0
