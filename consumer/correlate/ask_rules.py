@@ -13,8 +13,11 @@ from consumer.model.identity import digest
 from consumer.model.order_book import OrderBook
 from consumer.model.orders import Author, OrderState, StopOrder
 from consumer.model.rules import EventRule, Stop
+from consumer.model.scopes import Scope
 from consumer.model.status import EventType
 
+ON_ITS_WAY = 1_000
+ON_ITS_WAY_SECONDS = 10.0
 STANDING = {OrderState.PROPOSED, OrderState.AWAITING_APPROVAL, OrderState.IN_FORCE}
 
 
@@ -36,6 +39,7 @@ class Rules:
         self._by_type: dict[EventType, Sequence[EventRule]] = {
             kind: tuple(rule for rule in self.rules if kind in rule.on) for kind in EventType
         }
+        self._on_its_way: dict[tuple[str, str, Scope], tuple[StopOrder, CallEvent]] = {}
 
     def ask(self, event: CallEvent, call: Call, book: OrderBook) -> tuple[list[StopOrder], list[RuleFailure]]:
         """Ask every rule that wants this type of event; gives the orders that do not stand yet, and the failures."""
@@ -51,8 +55,28 @@ class Rules:
                 failures.append(RuleFailure(rule.name, rule.version, f"{type(error).__name__}: {error}"[:500], event))
                 continue
             if stop and not _stands(rule, stop, event, book):
-                orders.append(_order(rule, stop, event))
+                order = _order(rule, stop, event)
+                if not self._was_just_written(order, event, book):
+                    orders.append(order)
         return orders, failures
+
+    def _was_just_written(self, order: StopOrder, event: CallEvent, book: OrderBook) -> bool:
+        """Whether another event has made this order a moment ago and the book has not read it yet.
+
+        The analysis of a call and the event that sums it up often come in one batch. The same event gives the same order
+        again: it is being folded once more.
+        """
+        key = (order.by.name, order.account, order.scope)
+        earlier = self._on_its_way.get(key)
+        if earlier is not None:
+            first, by_event = earlier
+            moments = abs(event.logged_at - by_event.logged_at)
+            if by_event.event_id != event.event_id and moments < ON_ITS_WAY_SECONDS and not book.get(first.order_id):
+                return True
+        if len(self._on_its_way) >= ON_ITS_WAY:
+            self._on_its_way.clear()
+        self._on_its_way[key] = (order, event)
+        return False
 
 
 def _stands(rule: EventRule, stop: Stop, event: CallEvent, book: OrderBook) -> bool:

@@ -135,7 +135,7 @@ def test_a_wish_of_a_rule_becomes_the_same_order_however_often_the_event_is_fold
     rules, asked = rules_of(stop_the_campaign), event("e7", position=HERE)
     (one,), failures = rules.ask(asked, CALL, OrderBook())
     (two,), _ = rules.ask(asked, CALL, OrderBook())
-    (three,), _ = rules.ask(asked._replace(event_id="e8"), CALL, OrderBook())
+    (three,), _ = rules_of(stop_the_campaign).ask(asked._replace(event_id="e8"), CALL, OrderBook())
     assert failures == []
     assert one == two
     assert three.order_id != one.order_id
@@ -153,6 +153,13 @@ def test_a_rule_does_not_repeat_an_order_that_stands() -> None:
     assert rules.ask(event("e2", logged_at=NOW), CALL, book) == ([], [])
     book.put_fact(Fact(standing.order_id, FactKind.RELEASED, OPERATOR, "enough", NOW), 9)
     assert len(rules.ask(event("e3", logged_at=NOW), CALL, book)[0]) == 1
+
+
+def test_two_events_in_one_batch_give_one_order_and_one_long_after_gives_another() -> None:
+    rules = rules_of(stop_the_campaign)
+    assert len(rules.ask(event("e1", logged_at=NOW), CALL, OrderBook())[0]) == 1
+    assert rules.ask(event("e2", logged_at=NOW + 0.1), CALL, OrderBook())[0] == []
+    assert len(rules.ask(event("e3", logged_at=NOW + 60), CALL, OrderBook())[0]) == 1
 
 
 def test_an_operator_who_is_called_like_a_rule_is_no_rule() -> None:
