@@ -23,6 +23,7 @@ from consumer.model.terminations import (
     Termination,
     fold_termination,
 )
+from consumer.terminate.entries import closed
 
 
 def records_of_look(t: Termination, look: Look, now: float) -> list[Record]:
@@ -131,16 +132,6 @@ def _looked(t: Termination, now: float, *, waiting: bool, detail: str) -> Looked
     return Looked(t.termination_id, t.account, t.call_id, t.episode, now, waiting, detail)
 
 
-def _final(t: Termination, outcome: State, now: float, detail: str = "") -> Result:
-    return Result(
-        termination_id=t.termination_id,
-        account=t.account,
-        call_id=t.call_id,
-        episode=t.episode,
-        at=now,
-        outcome=outcome,
-        detail=detail or "the provider does not know it",
-        orders=t.orders,
-        confirmed_by="history",
-        late_seconds=max(0.0, t.attempts[0].at - t.decided_at) if outcome is State.MISSED and t.attempts else None,
-    )
+def _final(t: Termination, outcome: State, now: float, detail: str = "the provider does not know it") -> Result:
+    """Close by what the provider said; a look tells that a call has left the queue, but not when."""
+    return replace(closed(t, outcome, now, detail), confirmed_by="history")
