@@ -392,7 +392,10 @@ class AccountLoop:
         if first.scope is not None:
             if len(batch) != 1:
                 raise UnsafeRequest("a stop of a whole scope goes alone")
-            return WholeScope(first.scope)
+            whole = WholeScope.requests_for(first.scope, self._provider.capabilities)
+            if len(whole) != 1:
+                raise UnsafeRequest(f"a stop of {len(first.scope.mobile_numbers)} numbers is more than one request")
+            return whole[0]
         return BatchOfCallIds.of((t.call_id for t in batch), self._provider.capabilities.batch_limit)
 
     async def _log(self, shard: TerminateShard, records: Sequence[Record]) -> None:
