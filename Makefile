@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+QUIX   := .tools/quix
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format typecheck bench chart e2e clean
@@ -32,7 +33,7 @@ format: $(VENV)/.dev ## put the code into its form
 typecheck: $(VENV)/.dev ## types only
 	@$(BIN)/mypy
 
-bench: $(VENV)/.dev ## measure, each figure against its own yardstick in the same run
+bench: $(VENV)/.dev $(QUIX)/.ready ## measure, each figure against its own yardstick in the same run
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 chart: $(VENV)/.dev ## lint the helm chart and check what it renders (needs Go)
@@ -56,4 +57,11 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.run
 	@echo "· installing what tests and checks need"
 	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# Of its own: what we are compared with needs an older pydantic than we do.
+$(QUIX)/.ready: $(BIN)/python benchmarks/constraints.txt
+	@echo "· installing what the benchmarks compare with"
+	@$(PYTHON) -m venv $(QUIX)
+	@$(QUIX)/bin/python -m pip --disable-pip-version-check --quiet install -c benchmarks/constraints.txt quixstreams
 	@touch $@

@@ -8,18 +8,27 @@ import sys
 
 import uvloop
 
-from benchmarks import ingest
+from benchmarks import correlate, ingest, million, orders
 from benchmarks.report import show
 
-BENCHMARKS = {"ingest": ingest.measure}
+BENCHMARKS = {
+    "ingest": ingest.measure,
+    "correlate": correlate.measure,
+    "million": million.measure,
+    "orders": orders.measure,
+}
+PROFILES = {"correlate": correlate.profile}
 
 
 def main() -> int:
     """Run the benchmarks; 0 when every wanted figure was met."""
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which; all by default")
-    names = parser.parse_args().names or list(BENCHMARKS)
-    met = [show(uvloop.run(BENCHMARKS[name]())) for name in names]
+    parser.add_argument("--profile", action="store_true", help="show instead where the time goes, for those that can")
+    asked = parser.parse_args()
+    known = PROFILES if asked.profile else BENCHMARKS
+    names = [name for name in asked.names if name in known] or list(known)
+    met = [show(uvloop.run(known[name]())) for name in names]
     return 0 if all(met) else 1
 
 

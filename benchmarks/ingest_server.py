@@ -7,7 +7,7 @@ import uvloop
 from aiohttp import web
 from pydantic import SecretStr
 
-from consumer.app import quieten_gc
+from consumer.garbage import quieten_gc
 from consumer.ingest.server import WebhookServer
 from consumer.kafka.connection import Connection
 from consumer.kafka.producer import Producer

@@ -6,7 +6,6 @@ service down loudly; what it had not finished is in the log and goes on with the
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -16,56 +15,68 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from sqlite3 import DatabaseError
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 from uuid import uuid4
 
 from aiohttp import web
 
-from consumer.assembly import connection_of, not_yet, protected_of, rules_of, topics_of
+from consumer.address import advertised_url, shown_url
+from consumer.assembly import connection_of, keeping_of, not_yet, protected_of, rules_of, topics_of
+from consumer.console.figures import Figures
 from consumer.console.ledger_view import LedgerView
 from consumer.console.operators import Operators, OperatorToken, generated_token
 from consumer.console.page import page_routes
 from consumer.console.routes import console_routes
-from consumer.console.state import CallElsewhereError, ConsoleState, StillRejectedError
+from consumer.console.state import ConsoleState, StillRejectedError
 from consumer.console.stream import Live
 from consumer.correlate.ask_rules import Rules
+from consumer.correlate.queries import CallQueries
 from consumer.correlate.shard import SCHEMA as CORRELATE_SCHEMA
-from consumer.correlate.shard import CorrelateShard
+from consumer.correlate.shard import CorrelateShard, Correlation
+from consumer.elsewhere import Elsewhere
+from consumer.garbage import quieten_gc
 from consumer.guard.shard import SCHEMA as GUARD_SCHEMA
 from consumer.guard.shard import GuardShard
 from consumer.health import Check, Readiness, health_routes
+from consumer.held_here import HeldHere
 from consumer.ingest.intake import Intake
 from consumer.ingest.metrics import webhooks_taken
 from consumer.ingest.server import WebhookServer
+from consumer.internal_routes import internal_routes
 from consumer.kafka.connection import Connection
 from consumer.kafka.embedded import EmbeddedKafka, OnProgress
+from consumer.kafka.only_here import only_here
+from consumer.kafka.order_book import StoredOrderBook
 from consumer.kafka.order_feed import OrderFeed
+from consumer.kafka.order_file import own_file
 from consumer.kafka.probe import KafkaProbe
 from consumer.kafka.producer import OutRecord, Producer
-from consumer.kafka.reader import GroupReader, fetch_records
+from consumer.kafka.reader import GroupReader
 from consumer.kafka.rejected import RejectedLog
-from consumer.kafka.topics import Cluster, Topics, ensure_topics
-from consumer.kafka.view import View
+from consumer.kafka.topics import Cluster, Topic, Topics, ensure_topics
+from consumer.kafka.view import View, discard_damaged
+from consumer.kafka.watch import OwnReading, Watch, Watched
 from consumer.kafka.worker import FoldingWorker, Shard, held_views
+from consumer.listening import DRAIN_SECONDS, listen, runner_of
 from consumer.local_token import forget_token, keep_token
-from consumer.model.calls import Call
-from consumer.model.codec import decode_event
-from consumer.model.events import CallEvent, Position
+from consumer.peer_proof import PeerProof
 from consumer.settings import Settings
+from consumer.terminate.account_loop import LoopParts
 from consumer.terminate.role import TerminateRole
 from consumer.terminate.shard import SCHEMA as TERMINATE_SCHEMA
 from consumer.terminate.shard import TerminateShard
+from consumer.workers.assignment import Assignment
+from consumer.workers.crew import Crew
 from handlers.providers.table import PROVIDERS
 
 logger = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 10.0
-KEEPALIVE_SECONDS = 15.0
 PORTS_TO_TRY = 50
-
-
-class ListenError(Exception):
-    """The address for HTTP cannot be listened on."""
+STOP_ORDERS_UNREAD = "the stop orders are still being read"
+PARTITIONS_UNREAD = "partitions are still being taken over or read"
+TERMINATION_LOG_UNREAD = "the termination log is still being read"
 
 
 class Role(StrEnum):
@@ -105,12 +116,16 @@ class Service:
         self._stack = AsyncExitStack()
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._checks: list[Check] = []
+        self._watches: list[Watch] = []
         self._routes: list[web.RouteDef] = []
         self._ending = asyncio.Event()
         self._kafka: EmbeddedKafka | None = None
-        self._correlate: FoldingWorker | None = None
-        self._terminate: TerminateRole | None = None
+        self._here = HeldHere()
+        self._figures: Figures | None = None
+        self._joins: list[Callable[[], None]] = []
+        self._advertised: str | None = None
         self._webhooks: WebhookServer | None = None
+        self._crew = Crew()
         self.ledger: LedgerView | None = None
         self.feed: OrderFeed
         self.started: Started
@@ -128,13 +143,18 @@ class Service:
 
     async def run(self) -> None:
         """Work until ``end`` or cancelled; the first task that fails ends all of them and is raised."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_named(name, task()), name=name) for name, task in self._tasks]
-            await self._ending.wait()
-            if self._webhooks:
-                await self._webhooks.drain(DRAIN_SECONDS)
-            for task in tasks:
-                task.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(_named(name, task()), name=name) for name, task in self._tasks]
+                await self._ending.wait()
+                self._crew.end()
+                if self._webhooks:
+                    await self._webhooks.drain(DRAIN_SECONDS)
+                for task in tasks:
+                    task.cancel()
+        except* DatabaseError as errors:  # every role asks the book, and any of them may find its file damaged
+            discard_damaged([self.feed.book.view], errors)
+            raise
 
     def end(self) -> None:
         """Let ``run`` take no further webhook, finish those that are on their way, and return."""
@@ -142,7 +162,7 @@ class Service:
 
     def kill(self) -> None:
         """End at once what would outlive this process; for one that is about to leave without further ado."""
-        for pid in self._kafka.pids if self._kafka else ():
+        for pid in (*self._crew.pids, *(self._kafka.pids if self._kafka else ())):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -161,14 +181,18 @@ class Service:
         self._stack.push_async_callback(producer.stop)
         self._tasks.append(("producer", producer.watch))
         ttl = {account.name: account.decision_ttl for account in settings.accounts.values()}
-        self.feed = OrderFeed(connection, topics.stop_orders, decision_ttl=ttl)
+        path = self._stack.enter_context(own_file(settings.data_dir / "views" / "orders"))
+        book = StoredOrderBook(path, cluster_id=cluster.cluster_id, decision_ttl=ttl)
+        self.feed = OrderFeed(connection, topics.stop_orders, book=book)
         await self.feed.start()
         self._stack.push_async_callback(self.feed.stop)
         self._tasks.append(("orders", self.feed.run))
         probe = KafkaProbe(self.feed)
         self._tasks.append(("kafka probe", probe.run))
         self._checks.append(Check("kafka", lambda: probe.reachable and not producer.failing, "Kafka does not answer"))
-        self._checks.append(Check("orders", lambda: self.feed.ready, "the stop orders are still being read"))
+        self._watch(
+            "orders", OwnReading(self.feed.readings, self.feed.bounds), lambda: self.feed.ready, STOP_ORDERS_UNREAD
+        )
         parts = _Parts(connection, topics, cluster, producer, self.feed, node_name(settings.data_dir))
         if Role.CORRELATE in self.roles:
             await self._start_correlate(parts)
@@ -179,7 +203,12 @@ class Service:
         token = await self._start_console(parts) if Role.CONSOLE in self.roles else None
         if Role.INGEST in self.roles:
             self._start_ingest(parts)
-        url = await self._serve_http()
+        if self.roles & {Role.CORRELATE, Role.TERMINATE}:
+            proof = PeerProof(settings.accounts.values())
+            self._routes += internal_routes(self._here, node=parts.node, proof=proof)
+        url = await self._serve_http(parts)
+        for join in self._joins:  # whoever learns from the group where we are finds us listening
+            join()
         if token:
             keep_token(settings.data_dir, token)
             self._stack.callback(forget_token, settings.data_dir)
@@ -197,7 +226,7 @@ class Service:
     async def _start_worker(
         self, parts: "_Parts", name: str, topics: Sequence[str], open_shard: Callable[[int], Shard]
     ) -> tuple[FoldingWorker, GroupReader]:
-        folder = self.settings.data_dir / "views" / name
+        folder = self._stack.enter_context(only_here(self.settings.data_dir / "views", name))
         reader = GroupReader(
             parts.connection,
             group=name,
@@ -205,33 +234,43 @@ class Service:
             node=parts.node,
             held=lambda: held_views(folder),
             member_file=folder / "member",
+            url=lambda: self._advertised,
         )
         worker = FoldingWorker(name=name, reader=reader, producer=parts.producer, topics=topics, open_shard=open_shard)
-        await reader.start()
+        await reader.start(join=False)
+        self._joins.append(reader.join)
         self._stack.push_async_callback(reader.stop)
         self._stack.push_async_callback(worker.drain)
         self._tasks.append((name, worker.run))
-        self._checks.append(Check(name, lambda: worker.ready, "partitions are still being taken over or read"))
+        self._watch(name, worker, lambda: worker.ready, PARTITIONS_UNREAD)
         parts.feed.on_change(worker.wake)
         return worker, reader
 
-    def _view(self, parts: "_Parts", name: str, partition: int, schema: str) -> View:
+    def _watch(self, name: str, watched: Watched, ready: Callable[[], bool], otherwise: str) -> None:
+        """Have a reading watched: readiness says how far it is and whether it stands still, which ends the process."""
+        watch = Watch(name, watched)
+        self._watches.append(watch)
+        self._tasks.append((f"{name} watch", watch.run))
+        self._checks.append(Check(name, lambda: ready() and not watch.trouble, watch.reason(otherwise)))
+
+    def _view(self, parts: "_Parts", name: str, partition: int, schema: str, *beside: Topic) -> View:
         path = self.settings.data_dir / "views" / name / f"{partition}.sqlite"
-        return View(path, schema, cluster_id=parts.cluster.cluster_id)
+        others = {topic.name: parts.cluster.topic_ids.get(topic.name, "") for topic in beside}
+        return View(path, schema, cluster_id=parts.cluster.cluster_id, beside=others)
 
     async def _start_correlate(self, parts: "_Parts") -> None:
-        rules = Rules(rules_of(self.settings))
         for note in not_yet(self.settings):
             logger.warning("%s", note)
-        protected = protected_of(self.settings)
+        rules = Rules(rules_of(self.settings))
+        keeping = keeping_of(self.settings, parts.topics)
+        correlation = Correlation(parts.topics, parts.feed, rules, protected_of(self.settings), keeping)
 
         def open_shard(partition: int) -> CorrelateShard:
-            view = self._view(parts, "correlate", partition, CORRELATE_SCHEMA)
-            return CorrelateShard(
-                view, partition=partition, topics=parts.topics, feed=parts.feed, rules=rules, protected=protected
-            )
+            view = self._view(parts, "correlate", partition, CORRELATE_SCHEMA, parts.topics.stop_orders)
+            return CorrelateShard(view, partition=partition, correlation=correlation)
 
-        self._correlate, _ = await self._start_worker(parts, "correlate", [parts.topics.call_events.name], open_shard)
+        worker, reader = await self._start_worker(parts, "correlate", [parts.topics.call_events.name], open_shard)
+        self._here.calls = CallQueries(worker, reader, parts.topics)
 
     async def _start_guard(self, parts: "_Parts") -> None:
         def open_shard(partition: int) -> GuardShard:
@@ -251,13 +290,10 @@ class Service:
 
         names = [parts.topics.terminations.name, parts.topics.termination_log.name]
         worker, reader = await self._start_worker(parts, "terminate", names, open_shard)
-        self._terminate = role = TerminateRole(
-            worker=worker,
-            producer=parts.producer,
-            topics=parts.topics,
+        self._here.terminate = role = TerminateRole(
+            parts=LoopParts(worker, parts.producer, parts.topics, lambda: reader.generation),
             accounts=accounts,
             providers=PROVIDERS,
-            generation=lambda: reader.generation,
         )
         worker.on_folded(role.wake)
         self._tasks.append(("dispatch", role.run))
@@ -266,14 +302,20 @@ class Service:
         settings = self.settings
         tokens = [OperatorToken(o.name, o.role, o.token.get_secret_value()) for o in settings.operators]
         made = None if tokens else generated_token()
-        self.ledger = LedgerView(
-            parts.connection, parts.topics, parts.cluster, settings.data_dir / "views" / "console.sqlite"
-        )
+        path = self._stack.enter_context(only_here(settings.data_dir / "views", "console")).with_suffix(".sqlite")
+        self.ledger = LedgerView(parts.connection, parts.topics, parts.cluster, path)
         await self.ledger.start()
         self._stack.push_async_callback(self.ledger.stop)
         ledger = self.ledger
         self._tasks.append(("console", ledger.run))
-        self._checks.append(Check("console", lambda: ledger.ready, "the termination log is still being read"))
+        reading = OwnReading(ledger.readings, ledger.reader.bounds, lambda: ledger.reader.waited_seconds)
+        self._watch("console", reading, lambda: ledger.ready, TERMINATION_LOG_UNREAD)
+        elsewhere = Elsewhere(
+            parts.connection, parts.topics, node=parts.node, accounts=settings.accounts, here=self._here
+        )
+        await self._stack.enter_async_context(elsewhere)
+        self._figures = elsewhere.figures
+        self._tasks.append(("figures", elsewhere.figures.run))
         state = ConsoleState(
             accounts=settings.accounts,
             providers=PROVIDERS,
@@ -282,10 +324,10 @@ class Service:
             ledger=ledger,
             producer=parts.producer,
             topics=parts.topics,
-            find_call=lambda account, call_id: self._find_call(parts.topics, account, call_id),
-            history=lambda call: self._history(parts, call),
-            account_status=self._account_status,
+            calls=elsewhere.calls,
+            figures=elsewhere.figures,
             overview=self.overview,
+            webhooks=self._webhooks_taken,
             rejected=RejectedLog(parts.connection, parts.topics.rejected),
             reread=lambda account, event_id, raw: self._reread(parts.topics, account, event_id, raw),
         )
@@ -295,7 +337,7 @@ class Service:
         return made.token if made else None
 
     def _start_ingest(self, parts: "_Parts") -> None:
-        self._webhooks = webhooks = WebhookServer(
+        self._webhooks = self._here.webhooks = webhooks = WebhookServer(
             self.settings.accounts.values(),
             PROVIDERS,
             producer=parts.producer,
@@ -303,45 +345,35 @@ class Service:
             max_body_bytes=self.settings.http.max_body,
         )
         self._routes += webhooks.routes()
+        if self.settings.http.workers > 1:
+            otherwise = "a worker does not answer, or cannot write to Kafka"
+            self._checks.append(Check("workers", lambda: self._crew.ready, otherwise))
 
-    async def _serve_http(self) -> str:
+    async def _serve_http(self, parts: "_Parts") -> str:
         settings = self.settings.http
+        workers = settings.workers - 1 if self._webhooks else 0
         application = web.Application(client_max_size=settings.max_body)
-        application.add_routes([*self._routes, *health_routes(Readiness(tuple(self._checks)))])
-        runner = web.AppRunner(
-            application,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            access_log=None,
-            auto_decompress=False,
-            max_line_size=8190,
-            max_field_size=8190,
-            shutdown_timeout=DRAIN_SECONDS,
-        )
+        application.add_routes([*self._routes, *health_routes(Readiness(tuple(self._checks)), self._crew)])
+        runner = runner_of(application)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        port = await _listen(runner, settings.host, settings.port, PORTS_TO_TRY if self._next_free_port else 1)
+        tries = PORTS_TO_TRY if self._next_free_port else 1
+        port = await listen(runner, settings.host, settings.port, tries=tries, shared=workers > 0)
         if self._webhooks:
             self._stack.push_async_callback(self._webhooks.drain, DRAIN_SECONDS)
-        host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104 -- only to be shown
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if workers:
+            await self._start_workers(workers, runner, port, parts)
+        self._advertised = advertised_url(settings.host, port, settings.advertise)
+        return shown_url(settings.host, port)
 
-    def _find_call(self, topics: Topics, account: str, call_id: str) -> Call | None:
-        partition = topics.partition_of_call(account, call_id)
-        shard = self._correlate.shards.get(partition) if self._correlate else None
-        if not isinstance(shard, CorrelateShard):
-            raise CallElsewhereError(
-                f"partition {partition} of call-events, which holds the call, is held by another worker"
-            )
-        return shard.calls.get(account, call_id)
-
-    async def _history(self, parts: "_Parts", call: Call) -> list[CallEvent]:
-        topic = parts.topics.call_events
-        partition = parts.topics.partition_of_call(call.account, call.call_id)
-        records = await fetch_records(parts.connection, topic.name, partition, call.history)
-        return [
-            decode_event(record.value, Position(topic.name, partition, record.offset), record.timestamp / 1_000)
-            for record in records
-        ]
+    async def _start_workers(self, count: int, runner: web.AppRunner, port: int, parts: "_Parts") -> None:
+        """Start the processes that take webhooks beside this one; they ask it for everything else."""
+        folder = self._stack.enter_context(TemporaryDirectory(prefix="callbreaker-"))
+        main_socket = str(Path(folder) / "main")
+        await web.UnixSite(runner, main_socket).start()
+        self._stack.push_async_callback(self._crew.stop)
+        await self._crew.start(count, Assignment(self.settings, parts.connection, parts.topics, port, main_socket))
+        self._tasks.append(("workers", self._crew.run))
 
     def _reread(self, topics: Topics, account: str, event_id: str, raw: bytes) -> Sequence[OutRecord]:
         """Read a kept body again with what its account and the providers are now."""
@@ -353,37 +385,26 @@ class Service:
             raise StillRejectedError(taken.reason)
         return taken.records
 
-    def _account_status(self, account: str) -> dict[str, Any]:
-        """What this process knows of an account's traffic; null where another worker knows."""
-        health = self._terminate.health(account) if self._terminate else None
-        last_webhook_at = self._webhooks.last_webhook_at.get(account) if self._webhooks else None
-        return {
-            "breaker": health.health.breaker if health else None,
-            "held": health.health.held if health else None,
-            "backlog": health.backlog if health else None,
-            "requests": health.health.requests if health else None,
-            "last_webhook_at": last_webhook_at,
-            "last_success_at": health.health.last_success_at if health else None,
-        }
-
     def overview(self) -> dict[str, Any]:
         """The figures that the page and the terminal show; null is what only other processes know."""
-        calls = [shard.calls.count() for shard in self._correlate_shards()]
+        if self._figures:
+            self._figures.look()
+        known, waiting = (self._figures.counts() if self._figures else None) or (None, None)
         verdicts = [check.passes() for check in self._checks]
         return {
             "now": time.time(),
             "ready": all(verdict.ok for verdict in verdicts),
             "checks": [{"name": v.name, "ok": v.ok, "reason": v.reason} for v in verdicts],
             "kafka": {"servers": self.started.kafka_servers, "embedded": self._kafka is not None},
-            "webhooks": webhooks_taken() if self._webhooks else None,
-            "calls": sum(known for known, _ in calls) if self._correlate else None,
-            "waiting": sum(waiting for _, waiting in calls) if self._correlate else None,
+            "webhooks": self._webhooks_taken(),
+            "calls": known,
+            "waiting": waiting,
             "terminations": self.ledger.ledger.totals() if self.ledger else {},
+            "reading_back": [w.progress.as_json() for w in self._watches if w.progress and not w.trouble],
         }
 
-    def _correlate_shards(self) -> list[CorrelateShard]:
-        shards = self._correlate.shards.values() if self._correlate else ()
-        return [shard for shard in shards if isinstance(shard, CorrelateShard)]
+    def _webhooks_taken(self) -> int | None:
+        return webhooks_taken() + self._crew.webhooks_taken if self._webhooks else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,38 +425,6 @@ async def _named(name: str, task: Awaitable[None]) -> None:
     except Exception as error:
         error.add_note(f"this ended the task {name!r}")
         raise
-
-
-async def _listen(runner: web.AppRunner, host: str, port: int, tries: int) -> int:
-    """Listen on ``port``, or on one of the following; gives the port taken.
-
-    Raises:
-        ListenError: none of them can be had.
-
-    """
-    last: OSError | None = None
-    for candidate in range(port, port + tries):
-        try:
-            await web.TCPSite(runner, host, candidate).start()
-        except OSError as error:
-            last = error
-        else:
-            return int(runner.addresses[0][1])
-    ports = f"port {port}" if tries == 1 else f"the ports {port} to {port + tries - 1}"
-    raise ListenError(
-        f"{ports} on {host} cannot be listened on: {os.strerror(last.errno) if last and last.errno else last}. "
-        "End what listens there, or set http.port and http.host (CALLBREAKER__HTTP__PORT) to another address."
-    ) from last
-
-
-def quieten_gc() -> None:
-    """Tell the garbage collector that what is there now stays, and to look at new objects less often.
-
-    Nothing of ours makes cycles on a hot path; by default it walks over the whole program many times a second.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 def node_name(data_dir: Path) -> str:

@@ -1,5 +1,6 @@
 """From the configuration to the values that the parts take."""
 
+from consumer.correlate.calls import DEFAULT_KEEPING, Keeping
 from consumer.kafka.connection import Connection
 from consumer.kafka.topics import Topics
 from consumer.model.orders import Mode
@@ -50,6 +51,13 @@ def topics_of(settings: Settings) -> Topics:
 def protected_of(settings: Settings) -> Protected:
     protected = settings.protected
     return Protected(frozenset(protected.campaigns), frozenset(protected.agents), frozenset(protected.numbers))
+
+
+def keeping_of(settings: Settings, topics: Topics) -> Keeping:
+    """How long calls are kept: those that wait are written anew after half of what the topic keeps."""
+    retention = topics.call_events.retention_seconds
+    carry = DEFAULT_KEEPING.carry_seconds if retention is None else retention / 2
+    return Keeping(settings.calls.forget_after, carry)
 
 
 def rules_of(settings: Settings) -> list[EventRule]:

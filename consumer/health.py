@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +20,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must be true for the process to do its work."""
+    """One thing that must be true for the process to do its work; ``otherwise`` says what is wrong."""
 
     name: str
     holds: Callable[[], bool]
-    otherwise: str
+    otherwise: str | Callable[[], str]
 
     def passes(self) -> Verdict:
-        return Verdict(self.name, True) if self.holds() else Verdict(self.name, False, self.otherwise)
+        if self.holds():
+            return Verdict(self.name, True)
+        return Verdict(self.name, False, self.otherwise if isinstance(self.otherwise, str) else self.otherwise())
 
 
 class Readiness:
@@ -51,10 +54,11 @@ async def healthz(_: web.Request) -> web.Response:
     return web.Response(body=b'{"alive":true}', content_type="application/json")
 
 
-async def metrics(_: web.Request) -> web.Response:
-    """Give all metrics in the Prometheus text form."""
-    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+def health_routes(readiness: Readiness, collector: Collector) -> list[web.RouteDef]:
+    """Give the routes; ``collector`` has all metrics."""
 
+    async def metrics(_: web.Request) -> web.Response:
+        """Give all metrics in the Prometheus text form."""
+        return web.Response(body=generate_latest(collector), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-def health_routes(readiness: Readiness) -> list[web.RouteDef]:
     return [web.get("/healthz", healthz), web.get("/readyz", readiness.readyz), web.get("/metrics", metrics)]

@@ -24,10 +24,11 @@ from consumer.settings_rules import (
     RuleSettings,
     StopSettings,
 )
-from consumer.settings_service import HttpSettings, KafkaSecurity, KafkaSettings, Operator
+from consumer.settings_service import CallsSettings, HttpSettings, KafkaSecurity, KafkaSettings, Operator
 
 __all__ = [
     "KNOWN_PROVIDERS",
+    "CallsSettings",
     "CanarySettings",
     "ConfigurationError",
     "HttpSettings",
@@ -57,6 +58,7 @@ class Settings(Section):
     rules: tuple[RuleSettings, ...] = ()
     limits: LimitsSettings = LimitsSettings()
     protected: ProtectedSettings = ProtectedSettings()
+    calls: CallsSettings = CallsSettings()
     kafka: KafkaSettings = KafkaSettings()
     http: HttpSettings = HttpSettings()
     operators: tuple[Operator, ...] = ()

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from consumer.address import reachable_at
 from consumer.model.accounts import OwnSecret, Secret, Section, Text
-from consumer.model.durations import Size
+from consumer.model.durations import PositiveDuration, Size
 from consumer.model.refusals import RefusedError, refuse_all
 
 
@@ -84,12 +85,25 @@ class KafkaSettings(Section):
 
 
 class HttpSettings(Section):
-    """Where webhooks, operator API and page are served; ``port`` 0 is any free one, ``max_body`` is in bytes."""
+    """Where webhooks, operator API and page are served; ``port`` 0 is any free one, ``max_body`` is in bytes.
+
+    ``advertise`` is where the other processes of the installation reach this one: a host, or a URL without a path.
+    """
 
     host: Text = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+    advertise: Annotated[Text, AfterValidator(reachable_at)] | None = None
     workers: int = Field(default=1, ge=1, le=64)
     max_body: Annotated[Size, Field(ge=1024)] = 256 * 1024
+
+
+class CallsSettings(Section):
+    """How long calls are known. ``forget_after`` is in seconds after the last event of one that waits no more.
+
+    Seven days is what ``call-events`` keeps: a view that is built again knows nothing older.
+    """
+
+    forget_after: Annotated[PositiveDuration, Field(le=604_800.0)] = 259_200.0
 
 
 class Operator(Section):

@@ -22,11 +22,11 @@ def demo(
     # As in commands.serve: only this command needs what runs the service.
     import uvloop  # noqa: PLC0415
 
-    from consumer.app import ListenError  # noqa: PLC0415
     from consumer.demo.play import DemoError, Options, play  # noqa: PLC0415
     from consumer.demo.provider import ProviderError  # noqa: PLC0415
     from consumer.kafka.embedded import EmbeddedKafkaError  # noqa: PLC0415
     from consumer.kafka.errors import LogError  # noqa: PLC0415
+    from consumer.listening import ListenError  # noqa: PLC0415
 
     options = Options(data_dir=data_dir, calls=calls, port=port, provider_port=provider_port, stay=not leave)
     expected = (EmbeddedKafkaError, ListenError, LogError, DemoError, ProviderError)

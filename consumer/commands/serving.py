@@ -10,17 +10,20 @@ from pathlib import Path
 import uvloop
 
 from consumer import logs
-from consumer.app import ListenError, Role, Service
+from consumer.app import Role, Service
 from consumer.commands.configuration import read_settings
 from consumer.commands.failures import USAGE, CommandError, died
 from consumer.commands.terminal import show_facts
 from consumer.kafka.embedded import EmbeddedKafka, EmbeddedKafkaError, Progress
 from consumer.kafka.errors import LogError, TopicMismatch
+from consumer.listening import ListenError
 from consumer.local_token import token_path
+from consumer.loop_watch import ending_a_blocked_loop
 from consumer.settings import ConfigurationError, Problem, Settings
 from consumer.shutdown import ending_on_signal
+from consumer.workers.crew import WorkerDied
 
-EXPECTED = (EmbeddedKafkaError, ListenError, LogError)
+EXPECTED = (EmbeddedKafkaError, ListenError, LogError, WorkerDied)
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +73,8 @@ async def _serve(service: Service, file: Path | None) -> None:
             return
         try:
             _announce(service, file)
-            await service.run()
+            with ending_a_blocked_loop(service.kill):
+                await service.run()
         finally:
             await service.__aexit__()
     logger.info("ended in order")
@@ -116,16 +120,6 @@ def _refuse_what_cannot_be_served(settings: Settings, file: Path | None, roles: 
                 "kafka.bootstrap_servers",
                 f"the role {min(roles)} alone needs a Kafka that the other roles reach too, and none is configured",
                 "start `callbreaker kafka` and set what it prints, name your own cluster, or use `callbreaker run`",
-            )
-        )
-    if settings.http.workers > 1:
-        problems.append(
-            Problem(
-                name,
-                None,
-                "http.workers",
-                "several processes cannot share this port yet",
-                "write 1, and start `callbreaker ingest` several times behind a load balancer, each on its own port",
             )
         )
     if problems:

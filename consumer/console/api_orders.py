@@ -8,12 +8,13 @@ from dataclasses import replace
 from aiohttp import web
 
 from consumer.console import shown
-from consumer.console.cursors import Key, decode, encode, page_size
+from consumer.console.cursors import decode, encode, page_size
 from consumer.console.operators import OperatorToken
 from consumer.console.problems import ProblemError, json_response
 from consumer.console.requests import ReasonRequest, StopOrderRequest, parse
 from consumer.console.state import ConsoleState
 from consumer.kafka.order_feed import fact_record, order_record
+from consumer.kafka.order_lists import OrderLists
 from consumer.kafka.producer import OutRecord
 from consumer.model.durations import parse_hold
 from consumer.model.identity import digest
@@ -23,7 +24,6 @@ from consumer.model.scopes import Scope, ScopeError
 
 WRITE_SECONDS = 5.0
 SEEN_SECONDS = 3.0
-LOOK_AT_ONCE = 5_000
 MAX_KEY = 200
 
 
@@ -32,6 +32,7 @@ class OrderApi:
 
     def __init__(self, state: ConsoleState) -> None:
         self._state = state
+        self._lists = OrderLists(state.feed.book)
 
     async def create(self, request: web.Request) -> web.Response:
         """POST: give a stop order. An operator's own order is in force at once; nothing holds it up."""
@@ -55,18 +56,21 @@ class OrderApi:
         state, account = request.query.get("state"), request.query.get("account")
         if state is not None and state not in set(OrderState):
             raise ProblemError(422, "cannot be read", f"state: one of {', '.join(OrderState)}", field="state")
-        limit, after = page_size(request), decode(request.query.get("cursor"))
-        found: list[OrderRecord] = []
-        for looked_at, record in enumerate(_following(list(reversed(self._state.feed.book)), after), start=1):
-            if looked_at % LOOK_AT_ONCE == 0:
-                await asyncio.sleep(0)  # a million opt-outs must not hold up a webhook
-            if (state is None or record.state(now) == state) and account in {None, record.order.account}:
-                found.append(record)
-                if len(found) > limit:
-                    break
+        limit, cursor = page_size(request), decode(request.query.get("cursor"))
+        wanted = OrderState(state) if state else None
+        found: list[tuple[int, OrderRecord]] = []
+        place: float | None = cursor[0] if cursor else None
+        while True:
+            more, place = self._lists.page(
+                before=place, account=account, state=wanted, now=now, limit=limit + 1 - len(found)
+            )
+            found += more
+            if place is None or len(found) > limit:
+                break
+            await asyncio.sleep(0)  # a million opt-outs must not hold up a webhook
         items = found[:limit]
-        cursor = encode((items[-1].order.at, items[-1].order.order_id)) if len(found) > limit else None
-        return json_response({"items": [self._shown(record, now) for record in items], "next_cursor": cursor})
+        following = encode((items[-1][0], items[-1][1].order.order_id)) if len(found) > limit else None
+        return json_response({"items": [self._shown(record, now) for _, record in items], "next_cursor": following})
 
     async def one(self, request: web.Request) -> web.Response:
         """GET: one order with its counts."""
@@ -179,19 +183,6 @@ class OrderApi:
             if known and (kind is None or known.fact(kind)):
                 return
             await asyncio.sleep(0.005)
-
-
-def _following(newest_first: list[OrderRecord], cursor: Key | None) -> list[OrderRecord]:
-    """Cut off what a cursor has passed; the order that it names may be forgotten by now."""
-    if cursor is None:
-        return newest_first
-    at, order_id = cursor
-    for index, record in enumerate(newest_first):
-        if record.order.order_id == order_id:
-            return newest_first[index + 1 :]
-        if record.order.at < at:
-            return newest_first[index:]
-    return []
 
 
 def _idempotency_key(request: web.Request) -> str | None:

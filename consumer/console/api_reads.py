@@ -4,8 +4,9 @@ from aiohttp import web
 
 from consumer.console import shown
 from consumer.console.cursors import decode, encode, page_size
+from consumer.console.find_call import CallElsewhereError
 from consumer.console.problems import ProblemError, json_response
-from consumer.console.state import CallElsewhereError, ConsoleState
+from consumer.console.state import ConsoleState
 from consumer.model.terminations import State
 
 
@@ -20,17 +21,17 @@ class ReadApi:
         self._state.operators.require(request, "viewer")
         account, call_id = request.match_info["account"], request.match_info["call_id"]
         try:
-            call = self._state.find_call(account, call_id)
+            call = await self._state.calls.find(account, call_id)
         except CallElsewhereError as error:
             raise ProblemError(503, "held elsewhere", str(error)) from error
         terminations = self._state.ledger.ledger.of_call(account, call_id)
         if call is None and not terminations:
             raise ProblemError(404, "no such call", f"no event of account {account} has told of this call")
-        history = await self._state.history(call) if call else []
+        history = await self._state.calls.history(account, call_id, call) if call else []
         orders = {order_id for t in terminations for order_id in t.orders}
         return json_response(
             {
-                **(shown.call(call) if call else {"account": account, "call_id": call_id}),
+                **(call.shown if call else {"account": account, "call_id": call_id}),
                 "history": [shown.event(event) for event in history],
                 "terminations": [shown.termination(t) for t in terminations],
                 "orders": [self._order(order_id) for order_id in sorted(orders)],
@@ -53,11 +54,12 @@ class ReadApi:
     async def accounts(self, request: web.Request) -> web.Response:
         """GET: the accounts: what their provider can do, and how sending goes."""
         self._state.operators.require(request, "viewer")
+        await self._state.figures.refresh()
         items = [
             shown.account(
                 account,
                 self._state.providers[account.provider].capabilities,
-                self._state.account_status(account.name),
+                self._state.figures.account(account.name),
             )
             for account in self._state.accounts.values()
         ]

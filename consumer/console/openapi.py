@@ -35,6 +35,8 @@ _OPERATIONS: tuple[tuple[str, str, str, str, tuple[str, ...], str | None], ...] 
 _OBJECT: dict[str, Any] = {"type": "object"}
 _CONTENT = {"stream": "text/event-stream"}
 _SCHEMAS: dict[str, dict[str, Any]] = {"stream": {"type": "string"}}
+_ELSEWHERE = "the process that holds the call does not answer now, or its partition is moving; the detail says which"
+_RETRY_AFTER: dict[str, Any] = {"Retry-After": {"description": "in seconds", "schema": {"type": "integer"}}}
 _ENUMS: dict[str, list[str]] = {"state": list(OrderState), "outcome": list(State)}
 
 
@@ -102,6 +104,8 @@ def _operation(path: str, operation_id: str, summary: str, query: tuple[str, ...
             "default": {"description": "what is wrong", "content": problem},
         },
     }
+    if operation_id == "getCall":
+        operation["responses"]["503"] = {"description": _ELSEWHERE, "headers": _RETRY_AFTER, "content": problem}
     if operation_id == "openapi":
         operation["security"] = []
     if body:

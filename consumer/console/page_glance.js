@@ -1,7 +1,7 @@
 // Is it working: the condition, the figures and the accounts.
 
 import { $, el, fillBar, keep, say, show } from "./page_dom.js";
-import { OUTCOMES, count, list, mask, plural, setTime } from "./page_words.js";
+import { OUTCOMES, count, list, mask, plural, setTime, span } from "./page_words.js";
 
 const CHECKS = {
   kafka: "Kafka",
@@ -19,8 +19,12 @@ export function showGlance(now) {
   showAccounts(now.accounts);
 }
 
+// Checks that are not passed only because what is known is still being read back are no trouble: they show how far it is.
+const readingBack = (now, check) => !check.ok && now.reading_back.find((reading) => reading.role === check.name);
+
 function troubles(now) {
-  const found = now.checks.filter((check) => !check.ok).map((check) => ({ bad: true, text: check.reason }));
+  const failing = now.checks.filter((check) => !check.ok && !readingBack(now, check));
+  const found = [...new Set(failing.map((check) => check.reason))].map((text) => ({ bad: true, text }));
   for (const account of now.accounts) {
     if (account.held) found.push({ bad: true, text: `${account.account} is held by its provider's answer: ${mask(account.held)}. ${waits(account)}` });
     else if (account.breaker === "open") found.push({ bad: true, text: `${account.account} pauses because the provider fails. ${waits(account)}` });
@@ -35,22 +39,44 @@ const waits = ({ backlog }) => `${plural(backlog, "termination")} ${backlog === 
 
 function showCondition(now) {
   const found = troubles(now);
-  const words = !now.ready ? "Not ready" : found.some((one) => one.bad) ? "Needs attention" : "Working";
+  const bad = found.some((one) => one.bad);
+  const notReady = bad ? "Not ready" : "Reading back";
+  const words = !now.ready ? notReady : bad ? "Needs attention" : "Working";
   say($("condition-title"), words);
-  $("condition").className = !now.ready || found.some((one) => one.bad) ? "bad" : found.length ? "warn" : "good";
+  $("condition").className = bad ? "bad" : found.length || !now.ready ? "warn" : "good";
   document.title = words === "Working" ? "callbreaker" : `${words} – callbreaker`;
   keep($("troubles"), found, (one) => one.text, (one) => el("li", {}, one.text), () => {});
+  keep($("reading"), now.reading_back, (one) => one.role, makeReading, changeReading);
   keep(
     $("checks"),
     now.checks,
     (check) => check.name,
     () => el("li"),
     (node, check) => {
-      node.className = check.ok ? "good" : "bad";
+      const reading = readingBack(now, check);
+      node.className = check.ok ? "good" : reading ? "" : "bad";
       node.title = check.name === "kafka" ? `${now.kafka.embedded ? "embedded, " : ""}${now.kafka.servers}` : check.reason;
-      say(node, `${CHECKS[check.name] ?? check.name} ${check.ok ? "✓" : "✗"}`);
+      say(node, `${CHECKS[check.name] ?? check.name} ${check.ok ? "✓" : reading ? percent(reading) : "✗"}`);
     },
   );
+}
+
+const percent = (reading) => `${Math.floor(100 * reading.share)} %`;
+
+function makeReading() {
+  return el("li", {}, el("span"), el("div", { class: "bar", "aria-hidden": "true" }));
+}
+
+function changeReading(row, reading) {
+  const [words, bar] = row.children;
+  const left = reading.seconds_left === null ? "" : ` · ${span(Math.max(1, reading.seconds_left))} left`;
+  const events = `${count(reading.records)} of ${count(reading.of_records)} events`;
+  const partitions = `${reading.partitions} of ${plural(reading.of_partitions, "partition")}`;
+  say(words, `Reading back ${CHECKS[reading.role] ?? reading.role}: ${partitions} · ${percent(reading)} · ${events}${left}`);
+  fillBar(bar, [
+    { name: "under-way", count: reading.records },
+    { name: "to-come", count: reading.of_records - reading.records },
+  ]);
 }
 
 function showFigures(now) {

@@ -1,9 +1,11 @@
 """What the console is given by the composition root: everything it reads and the one thing it writes through."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from consumer.console.figures import Figures
+from consumer.console.find_call import CallFinder
 from consumer.console.ledger_view import LedgerView
 from consumer.console.operators import Operators
 from consumer.kafka.order_feed import OrderFeed
@@ -11,24 +13,7 @@ from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.rejected import RejectedLog
 from consumer.kafka.topics import Topics
 from consumer.model.accounts import Account
-from consumer.model.calls import Call
-from consumer.model.events import CallEvent
 from consumer.model.provider import Provider
-
-
-class FindCall(Protocol):
-    """Looks a call up where it is held.
-
-    Raises:
-        CallElsewhereError: its partition is held by no worker this process can ask.
-
-    """
-
-    def __call__(self, account: str, call_id: str) -> Call | None: ...
-
-
-class CallElsewhereError(Exception):
-    """The call's partition is not held here."""
 
 
 class Reread(Protocol):
@@ -48,7 +33,10 @@ class StillRejectedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConsoleState:
-    """The console's view of the installation. ``account_status`` gives what is known here of an account's sending."""
+    """The console's view of the installation.
+
+    ``overview`` gives the figures of the page, ``webhooks`` how many were taken in here, None where none are.
+    """
 
     accounts: Mapping[str, Account]
     providers: Mapping[str, Provider]
@@ -57,9 +45,9 @@ class ConsoleState:
     ledger: LedgerView
     producer: Producer
     topics: Topics
-    find_call: FindCall
-    history: Callable[[Call], Awaitable[Sequence[CallEvent]]]
-    account_status: Callable[[str], dict[str, Any]]
+    calls: CallFinder
+    figures: Figures
     overview: Callable[[], dict[str, Any]]
+    webhooks: Callable[[], int | None]
     rejected: RejectedLog
     reread: Reread

@@ -135,18 +135,18 @@ class Live:
 
     def _account(self, account: Account) -> dict[str, Any]:
         capabilities = self._state.providers[account.provider].capabilities
-        return shown.account(account, capabilities, self._state.account_status(account.name))
+        return shown.account(account, capabilities, self._state.figures.account(account.name))
 
     def _order(self, record: OrderRecord, now: float) -> dict[str, Any]:
         return shown.order_row(record, self._state.ledger.ledger.counts(record.order.order_id), now)
 
     def _tick(self) -> None:
-        overview = self._state.overview()
-        if overview["webhooks"] is not None:
-            self._taken.read(overview["webhooks"])
+        webhooks = self._state.webhooks()
+        if webhooks is not None:
+            self._taken.read(webhooks)
         if not self._mailboxes:
             return
-        snapshot = self._snapshot(overview)
+        snapshot = self._snapshot(self._state.overview())
         frame = STILL_HERE if snapshot | {"now": 0} == self._sent else _event("snapshot", snapshot)
         self._sent = snapshot | {"now": 0}
         for mailbox in self._mailboxes:

@@ -1,96 +1,176 @@
-"""The calls of one partition in its view, found by id and, while they wait, by campaign, agent and number."""
+"""The calls of one partition in its view, found by id and, while they wait, by campaign, agent and number.
+
+Rows lie in the order in which calls were first heard of, so that calls of one time, which change at one time, share pages.
+The columns hold CRC-32 of what is looked for: an index gives candidates, and whoever asks compares the call itself.
+"""
 
 import sqlite3
-from typing import Any
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final, NamedTuple
+from zlib import crc32
 
-import orjson
+import msgspec
 
-from consumer.model.calls import SEEN_BYTES, Call, Progress
+from consumer.model.calls import Call
+from consumer.model.identity import call_key
 from consumer.model.scopes import Key
-from consumer.model.status import Status
 
-SCHEMA = """ -- calls.state: layout 2
+SCHEMA = """ -- calls.state: layout 3, msgpack of Call
 CREATE TABLE IF NOT EXISTS calls (
-    account TEXT NOT NULL, call_id TEXT NOT NULL, campaign_id TEXT, agent_id TEXT, number TEXT,
-    terminable INTEGER NOT NULL, last_at REAL NOT NULL, state BLOB NOT NULL, seen BLOB NOT NULL,
-    PRIMARY KEY (account, call_id)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS waiting_by_campaign ON calls (account, campaign_id, call_id) WHERE terminable = 1;
-CREATE INDEX IF NOT EXISTS waiting_by_agent ON calls (account, agent_id, call_id) WHERE terminable = 1;
-CREATE INDEX IF NOT EXISTS waiting_by_number ON calls (account, number, call_id) WHERE terminable = 1;
+    id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, campaign INTEGER, agent INTEGER, number INTEGER,
+    due INTEGER NOT NULL, state BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_hash ON calls (hash);
+CREATE INDEX IF NOT EXISTS waiting_by_campaign ON calls (campaign) WHERE campaign IS NOT NULL;
+CREATE INDEX IF NOT EXISTS waiting_by_agent ON calls (agent) WHERE agent IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_number ON calls (number) WHERE number IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_due ON calls (due);
 CREATE TABLE IF NOT EXISTS applied (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
-COLUMNS = "account, call_id, campaign_id, agent_id, number, state, seen"
+COLUMNS = "id, campaign, agent, number, due, state"
+LOOKED_UP_AT_ONCE = 100
+HOUR_SECONDS = 3_600
+FORGET = 1_000_000_000
+"""In the column ``due``, added to the hour: the call is to be forgotten then, else it is to be carried on."""
+
+CallName = tuple[str, str]
+"""Account and call id."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Call).decode
+
+
+class Keeping(NamedTuple):
+    """How long calls are kept, in seconds of the broker's clock: after their last event, and before they are carried on."""
+
+    forget_seconds: float = 72 * 3_600.0
+    carry_seconds: float = 84 * 3_600.0
+
+
+DEFAULT_KEEPING: Final = Keeping()
+
+
+class _Row(NamedTuple):
+    """Where the file has a call, and what its columns hold."""
+
+    id: int
+    campaign: int | None
+    agent: int | None
+    number: int | None
+    due: int
 
 
 class Calls:
-    """Calls by (account, call id). Changes wait in memory until ``save``; the cache lives as long as they do."""
+    """Calls by account and id. Changes wait in memory until ``save``, and what was read for them stays at hand until then."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, keeping: Keeping = DEFAULT_KEEPING) -> None:
         self._connection = connection
-        self._changed: dict[tuple[str, str], Call] = {}
+        self._keeping = keeping
+        self._changed: dict[CallName, Call] = {}
+        self._read_calls: dict[CallName, Call] = {}
+        self._rows: dict[CallName, _Row] = {}
+        self._forgotten: list[int] = []
         self._known, self._waiting = self._counted()
+        self._next_id = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM calls").fetchone()[0]
 
     @property
     def dirty(self) -> bool:
-        return bool(self._changed)
+        return bool(self._changed or self._forgotten)
+
+    @property
+    def unsaved(self) -> int:
+        """How many calls wait to be saved."""
+        return len(self._changed)
 
     def get(self, account: str, call_id: str) -> Call | None:
-        call = self._changed.get((account, call_id))
-        if call is not None:
-            return call
-        row = self._connection.execute(
-            f"SELECT {COLUMNS} FROM calls WHERE account = ? AND call_id = ?",  # noqa: S608 -- our own column list
-            (account, call_id),
-        ).fetchone()
-        return _from_row(row) if row else None
+        self.load([(account, call_id)])
+        return self.loaded(account, call_id)
+
+    def load(self, names: Iterable[CallName]) -> None:
+        """Bring calls to hand, many with one look into the file."""
+        missing = list({name for name in names if name not in self._changed and name not in self._read_calls})
+        for start in range(0, len(missing), LOOKED_UP_AT_ONCE):
+            some = missing[start : start + LOOKED_UP_AT_ONCE]
+            places = ",".join("?" * len(some))
+            found = self._connection.execute(
+                f"SELECT {COLUMNS} FROM calls WHERE hash IN ({places})",  # noqa: S608 -- our own words
+                [crc32(call_key(*name)) for name in some],
+            )
+            for row in found:
+                self._read(row)
+
+    def loaded(self, account: str, call_id: str) -> Call | None:
+        """Give a call that has been brought to hand; None where there is none of this id."""
+        name = (account, call_id)
+        return self._changed.get(name) or self._read_calls.get(name)
 
     def put(self, call: Call, before: Call | None) -> None:
-        """Keep a call; ``before`` is what ``get`` or ``waiting`` gave for it."""
-        self._changed[call.account, call.call_id] = call
+        """Keep a call; ``before`` is what was given for it."""
+        self._changed[call.name] = call
         self._known += before is None
         self._waiting += call.terminable - (before is not None and before.terminable)
 
+    def forget(self, call: Call) -> None:
+        """Drop a call that was found by ``due``."""
+        row = self._rows.pop(call.name)
+        self._read_calls.pop(call.name)
+        self._forgotten.append(row.id)
+        self._known -= 1
+        self._waiting -= call.terminable
+
     def save(self, connection: sqlite3.Connection) -> None:
         """Write what changed into the open transaction."""
+        new, changed, moved = [], [], []
+        for name, call in self._changed.items():
+            row = self._rows.get(name)
+            columns = self._columns(call)
+            if row is None:
+                row = self._rows[name] = _Row(self._next_id, *columns)
+                self._next_id += 1
+                new.append((row.id, crc32(call_key(*name)), *columns, _encode(call)))
+            elif row[1:] == columns:
+                changed.append((_encode(call), row.id))
+            else:
+                self._rows[name] = _Row(row.id, *columns)
+                moved.append((*columns, _encode(call), row.id))
+        connection.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", new)
+        connection.executemany("UPDATE calls SET state = ? WHERE id = ?", changed)
         connection.executemany(
-            "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-            " campaign_id = excluded.campaign_id, agent_id = excluded.agent_id, number = excluded.number,"
-            " terminable = excluded.terminable, last_at = excluded.last_at, state = excluded.state, seen = excluded.seen",
-            [_to_row(call) for call in self._changed.values()],
+            "UPDATE calls SET campaign = ?, agent = ?, number = ?, due = ?, state = ? WHERE id = ?", moved
         )
+        connection.executemany("DELETE FROM calls WHERE id = ?", [(row_id,) for row_id in self._forgotten])
         connection.executemany(
             "INSERT INTO applied VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
             [("known", self._known), ("waiting", self._waiting)],
         )
         self._changed.clear()
+        self._forgotten.clear()
+        self._make_room()
 
-    def waiting(self, account: str, key: Key, *, after: str, limit: int) -> list[Call]:
-        """The next ``limit`` waiting calls under a scope key whose id follows ``after``, in order of id."""
+    def waiting(self, account: str, key: Key, *, after: int, limit: int) -> tuple[list[Call], int]:
+        """Calls that wait and may be under a scope key, in the order of their rows, and the place to go on ``after``.
+
+        The place is 0 once there are no more. A call of another scope with the same hash may be among them.
+        """
         kind, name = key[0], key[1]
         if kind == "call":
             call = self.get(account, name)
-            return [call] if call and call.terminable and name > after else []
-        column = {"campaign": "campaign_id", "agent": "agent_id", "number": "number"}[kind]
-        where = f"account = ? AND {column} = ? AND terminable = 1 AND call_id > ?"
-        values: list[Any] = [account, name, after]
-        if len(key) == 3:
-            where += " AND campaign_id = ?"
-            values.append(key[2])
-        rows = self._connection.execute(
-            f"SELECT {COLUMNS} FROM calls WHERE {where} ORDER BY call_id LIMIT ?",  # noqa: S608 -- our own names
-            (*values, limit),
-        )
-        return [_from_row(row) for row in rows]
+            return [call] if call and call.terminable else [], 0
+        column = {"campaign": "campaign", "agent": "agent", "number": "number"}[kind]
+        return self._page(f"{column} = ? AND id > ?", (_hash_of(kind, account, name), after), limit)
 
-    def all_waiting(self, *, after: tuple[str, str], limit: int) -> list[Call]:
-        """The next ``limit`` waiting calls whose (account, id) follows ``after``."""
-        rows = self._connection.execute(
-            f"SELECT {COLUMNS} FROM calls WHERE terminable = 1 AND (account, call_id) > (?, ?)"  # noqa: S608
-            " ORDER BY account, call_id LIMIT ?",
-            (*after, limit),
-        )
-        return [_from_row(row) for row in rows]
+    def all_waiting(self, *, after: int, limit: int) -> tuple[list[Call], int]:
+        """Look at the next ``limit`` rows; gives the calls among them that wait, and the place to go on ``after``."""
+        return self._page("id > ?", (after,), limit)
+
+    def to_carry(self, now: float, *, limit: int) -> list[Call]:
+        """Calls that wait and are to be written anew by now (seconds), the longest due first."""
+        return self._due(0, int(now // HOUR_SECONDS), limit)
+
+    def to_forget(self, log_time: float, *, limit: int) -> list[Call]:
+        """Calls that no event of this time (seconds) or later meets any more."""
+        return self._due(FORGET, FORGET + int(log_time // HOUR_SECONDS), limit)
 
     def count(self) -> tuple[int, int]:
         """How many calls are known, and how many of them wait."""
@@ -101,13 +181,56 @@ class Calls:
         row = self._connection.execute("SELECT value FROM applied WHERE name = 'orders'").fetchone()
         return int(row[0]) if row else None
 
+    def _make_room(self) -> None:
+        """Let go of what was only looked at."""
+        self._read_calls.clear()
+        self._rows = {name: row for name, row in self._rows.items() if name in self._changed}
+
+    def _due(self, first: int, last: int, limit: int) -> list[Call]:
+        self._make_room()
+        rows = self._connection.execute(
+            f"SELECT {COLUMNS} FROM calls WHERE due BETWEEN ? AND ? ORDER BY due LIMIT ?",  # noqa: S608 -- our own words
+            (first, last, limit),
+        ).fetchall()
+        return [self._read(row) for row in rows]
+
+    def _page(self, where: str, values: tuple[int, ...], limit: int) -> tuple[list[Call], int]:
+        self._make_room()
+        rows = self._connection.execute(
+            f"SELECT {COLUMNS} FROM calls WHERE {where} ORDER BY id LIMIT ?",  # noqa: S608 -- our own words
+            (*values, limit),
+        ).fetchall()
+        calls = [call for row in rows if (call := self._read(row)).terminable]
+        return calls, rows[-1][0] if len(rows) == limit else 0
+
+    def _read(self, row: tuple[int, int | None, int | None, int | None, int, bytes]) -> Call:
+        """Bring the call of a row to hand, unless a newer state of it is there already."""
+        call = _decode(row[5])
+        name = call.name
+        newer = self._changed.get(name)
+        if newer is not None:
+            return newer
+        self._rows[name] = _Row(*row[:5])
+        self._read_calls[name] = call
+        return call
+
+    def _columns(self, call: Call) -> tuple[int | None, int | None, int | None, int]:
+        """What a call's row is found by; a call that waits no more is found by its number only."""
+        account = call.account
+        number = _hash_of("number", account, call.number) if call.number else None
+        if not call.terminable:
+            return None, None, number, FORGET + int((call.last_at + self._keeping.forget_seconds) // HOUR_SECONDS) + 1
+        return (
+            _hash_of("campaign", account, call.campaign_id) if call.campaign_id else None,
+            _hash_of("agent", account, call.agent_id) if call.agent_id else None,
+            number,
+            int((call.kept_at + self._keeping.carry_seconds) // HOUR_SECONDS),
+        )
+
     def _counted(self) -> tuple[int, int]:
         """The counts as they were saved with the rows: counting a million calls takes a third of a second."""
         saved = dict(self._connection.execute("SELECT name, value FROM applied WHERE name IN ('known', 'waiting')"))
-        if saved:
-            return saved["known"], saved["waiting"]
-        known, waiting = self._connection.execute("SELECT count(*), coalesce(sum(terminable), 0) FROM calls").fetchone()
-        return known, waiting
+        return saved.get("known", 0), saved.get("waiting", 0)
 
 
 def save_applied_orders(connection: sqlite3.Connection, offset: int) -> None:
@@ -116,71 +239,6 @@ def save_applied_orders(connection: sqlite3.Connection, offset: int) -> None:
     )
 
 
-def _to_row(call: Call) -> tuple[Any, ...]:
-    status, order, closed, starts, retries, finished, figures = call.progress
-    state = orjson.dumps(
-        (
-            call.provider,
-            (status, order, closed, starts, retries, format(finished, "x"), figures),
-            call.connected,
-            call.from_number,
-            call.first_at,
-            call.last_at,
-            call.since,
-            call.history,
-            call.decided,
-        )
-    )
-    return (
-        call.account,
-        call.call_id,
-        call.campaign_id,
-        call.agent_id,
-        call.number,
-        int(call.terminable),
-        call.last_at,
-        state,
-        b"".join(call.seen),
-    )
-
-
-def _from_row(row: tuple[Any, ...]) -> Call:
-    account, call_id, campaign_id, agent_id, number, state, seen = row
-    provider, progress, connected, from_number, first_at, last_at, since, history, decided = orjson.loads(state)
-    return Call(
-        account=account,
-        call_id=call_id,
-        provider=provider,
-        progress=_progress(*progress),
-        connected=connected,
-        campaign_id=campaign_id,
-        agent_id=agent_id,
-        number=number,
-        from_number=from_number,
-        first_at=first_at,
-        last_at=last_at,
-        since=since,
-        seen=tuple(seen[i : i + SEEN_BYTES] for i in range(0, len(seen), SEEN_BYTES)),
-        history=tuple(history),
-        decided=tuple(decided),
-    )
-
-
-def _progress(
-    status: str | None,
-    order: list[Any],
-    closed: list[Any],
-    starts: int,
-    retries: int,
-    finished: str,
-    figures: list[list[Any]],
-) -> Progress:
-    return Progress(
-        Status(status) if status else None,
-        (order[0], order[1], order[2], order[3]),
-        (closed[0], closed[1]),
-        starts,
-        retries,
-        int(finished, 16),
-        tuple((attempt, seconds, cost) for attempt, seconds, cost in figures),
-    )
+@lru_cache(maxsize=16_384)
+def _hash_of(kind: str, account: str, name: str) -> int:
+    return crc32(f"{kind}/{account}/{name}".encode())

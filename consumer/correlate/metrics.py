@@ -1,5 +1,8 @@
 """What the correlator counts."""
 
+from collections.abc import Mapping
+from functools import cache
+
 from prometheus_client import Counter
 
 EVENTS = Counter("callbreaker_events_correlated", "Call events folded, without duplicates.", ["account", "type"])
@@ -8,3 +11,15 @@ UNREADABLE = Counter("callbreaker_events_unreadable", "Records of call-events th
 DECISIONS = Counter("callbreaker_decisions", "Decisions to stop a call, written to terminations.", ["account"])
 RULE_ORDERS = Counter("callbreaker_rule_orders", "Stop orders proposed by a rule.", ["rule"])
 RULE_FAILURES = Counter("callbreaker_rule_failures", "Times a rule raised instead of answering.", ["rule"])
+
+
+def count_events(counted: Mapping[tuple[str, str], int]) -> None:
+    """Count folded events by account and type, a batch at a time."""
+    for (account, kind), n in counted.items():
+        _events(account, kind).inc(n)
+
+
+@cache
+def _events(account: str, kind: str) -> Counter:
+    """Finding a labelled counter costs more than counting, so it is kept; accounts and types are few."""
+    return EVENTS.labels(account, kind)

@@ -2,73 +2,201 @@
 
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-import orjson
-
-from consumer.correlate import metrics
-from consumer.correlate.ask_rules import RuleFailure, Rules
-from consumer.correlate.calls import SCHEMA, Calls, save_applied_orders
+from consumer.correlate import calls, metrics, scans, totals
+from consumer.correlate.ask_rules import Rules
+from consumer.correlate.calls import Calls, Keeping, save_applied_orders
 from consumer.correlate.decide import decision, ended, orders_for, scope_decisions
-from consumer.kafka.order_feed import OrderFeed, order_record
+from consumer.correlate.keep import Keeper
+from consumer.correlate.records import Records
+from consumer.correlate.totals import Totals
+from consumer.kafka.order_feed import OrderFeed
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.reader import LogRecord
 from consumer.kafka.topics import Topics
 from consumer.kafka.view import View
-from consumer.model.calls import Call, fold
-from consumer.model.codec import CodecError, decode_event, encode_termination_record
+from consumer.model.calls import Call, carried_on, fold
+from consumer.model.codec import CodecError, decode_carried, decode_event, is_carried
 from consumer.model.events import CallEvent, Position
-from consumer.model.orders import OrderRecord, Reach
+from consumer.model.orders import OrderRecord
 from consumer.model.protected import Protected
-from consumer.model.terminations import Decision, Ended
+from consumer.model.totals import Measure
 
 logger = logging.getLogger(__name__)
 
-SCAN_CALLS = 1_000
+SCHEMA = calls.SCHEMA + totals.SCHEMA
+WEBHOOK_SOURCE = "webhook"
 
-__all__ = ["SCHEMA", "CorrelateShard"]
+__all__ = ["SCHEMA", "CorrelateShard", "Correlation"]
+
+
+class Correlation(NamedTuple):
+    """What every partition is correlated with: the orders, the rules, what they may not touch, how long calls are kept."""
+
+    topics: Topics
+    feed: OrderFeed
+    rules: Rules
+    protected: Protected
+    keeping: Keeping = Keeping()
+    measures: Sequence[Measure] = ()
+    totals_of_numbers: bool = False
+
+
+class _Carried(NamedTuple):
+    """A call written as a whole, as it was read."""
+
+    call: Call
+    logged_at: float
+    position: Position
 
 
 class CorrelateShard:
     """Folds call events, asks the rules, and joins calls with orders in both directions."""
 
-    def __init__(
-        self, view: View, *, partition: int, topics: Topics, feed: OrderFeed, rules: Rules, protected: Protected
-    ) -> None:
+    def __init__(self, view: View, *, partition: int, correlation: Correlation) -> None:
         self._partition = partition
         self.view = view
-        self.calls = Calls(view.connection)
-        self._topics = topics
-        self._feed = feed
-        self._rules = rules
-        self._protected = protected
+        self.calls = Calls(view.connection, correlation.keeping)
+        self.totals = Totals(
+            view.connection,
+            source=partition,
+            measures=correlation.measures,
+            numbers=correlation.totals_of_numbers,
+        )
+        self._topics, self._feed, self._rules, self._protected = correlation[:4]
+        self._records = Records(correlation.topics, partition)
+        self._keeper = Keeper(self.calls, correlation.keeping)
         self._applied = self.calls.applied_orders()
         self._applied_changed = False
         self._scan: Iterator[list[OutRecord]] | None = None
         self._scan_until = 0
+        self.last_webhook_at: dict[str, float] = {}
 
     @property
     def dirty(self) -> bool:
-        return self.calls.dirty or self._applied_changed
+        return self.calls.dirty or self.totals.dirty or self._applied_changed
+
+    @property
+    def unsaved(self) -> int:
+        return self.calls.unsaved
 
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
+        self.totals.live(live)
+        told = [one for record in records if (one := self._read(record)) is not None]
+        self.calls.load([one.name if isinstance(one, CallEvent) else one.call.name for one in told])
         outputs: list[OutRecord] = []
-        for record in records:
-            position = Position(record.topic, record.partition, record.offset)
-            try:
-                event = decode_event(record.value, position, record.timestamp / 1_000)
-            except CodecError as error:
-                metrics.UNREADABLE.inc()
-                logger.error("%s is skipped: %s", position, error)
-                continue
-            outputs += self._fold_event(event, live=live)
+        seen: Counter[tuple[str, str]] = Counter()
+        for one in told:
+            if isinstance(one, CallEvent):
+                outputs += self._fold_event(one, live=live, seen=seen)
+            else:
+                outputs += self._fold_carried(one, live=live)
+        if live:
+            metrics.count_events(seen)
+            self._apply_again_what_is_not_known()
         return outputs
 
     def go_live(self, *, caught_up: bool) -> None:
-        """A view that never saw an order applied (a new or rebuilt one) is reconciled as a whole."""
+        """A view that never saw an order applied (a new or rebuilt one) is reconciled as a whole by ``work``."""
 
     def work(self, now: float) -> tuple[list[OutRecord], bool]:
-        """Apply orders that have changed since the last look, ``SCAN_CALLS`` calls at a time."""
+        """Keep calls beyond the topic's retention, and apply the orders that have changed."""
+        outputs = [self._records.carried(call) for call in self._keeper.work(now)]
+        joined, more = self._apply_orders(now)
+        return outputs + joined, more
+
+    def before_commit(self) -> list[OutRecord]:
+        """Give totals that have changed since they were last published."""
+        return [self._records.totals(total) for total in self.totals.to_publish()]
+
+    def save(self, connection: sqlite3.Connection) -> None:
+        self.calls.save(connection)
+        self.totals.save(connection)
+        if self._applied_changed and self._applied is not None:
+            save_applied_orders(connection, self._applied)
+            self._applied_changed = False
+
+    def _read(self, record: LogRecord) -> CallEvent | _Carried | None:
+        position = Position(record.topic, record.partition, record.offset)
+        logged_at = record.timestamp / 1_000
+        try:
+            if is_carried(record.value):
+                return _Carried(decode_carried(record.value), logged_at, position)
+            return decode_event(record.value, position, logged_at)
+        except CodecError as error:
+            metrics.UNREADABLE.inc()
+            logger.error("%s is skipped: %s", position, error)
+            return None
+
+    def _fold_event(self, event: CallEvent, *, live: bool, seen: Counter[tuple[str, str]]) -> list[OutRecord]:
+        if event.source == WEBHOOK_SOURCE:
+            self.last_webhook_at[event.account] = event.logged_at  # the broker's times only grow in a partition
+        kept = self.calls.loaded(event.account, event.call_id)
+        before = kept if kept is None or self._keeper.remembers(kept, event.logged_at) else None
+        after = fold(before, event)
+        if after is before:
+            metrics.DUPLICATES.inc()
+            return []
+        self.totals.add(event, before, after)
+        outputs: list[OutRecord] = []
+        if live:
+            seen[event.account, event.type] += 1
+            outputs += self._ask_rules(event, after)
+            if before is not None:
+                outputs += self._say_ended(before, after, event)
+            after, decided = self._join(after, event.position, event.logged_at)
+            outputs += decided
+        self.calls.put(after, kept)
+        return outputs
+
+    def _fold_carried(self, carried: _Carried, *, live: bool) -> list[OutRecord]:
+        before = self.calls.loaded(*carried.call.name)
+        after = carried_on(before, carried.call, carried.logged_at)
+        self.totals.add_carried(before, after, carried.position.offset)
+        after, outputs = self._join(after, carried.position, carried.logged_at) if live else (after, [])
+        self.calls.put(after, before)
+        return outputs
+
+    def _ask_rules(self, event: CallEvent, call: Call) -> list[OutRecord]:
+        if not self._rules.rules:
+            return []
+        orders, failures = self._rules.ask(event, call, self._feed.book)
+        for order in orders:
+            metrics.RULE_ORDERS.labels(order.by.name).inc()
+        for failure in failures:
+            metrics.RULE_FAILURES.labels(failure.rule).inc()
+            logger.error("rule %s failed on %s: %s", failure.rule, failure.event.position, failure.error)
+        return [self._records.order(order) for order in orders] + [
+            self._records.failure(failure) for failure in failures
+        ]
+
+    def _say_ended(self, before: Call, after: Call, event: CallEvent) -> list[OutRecord]:
+        """Say that an episode is over, where somebody wanted it stopped."""
+        if not before.terminable or (not before.decided and not self._feed.book.aimed_at(before)):
+            return []
+        record = ended(before, after, event)
+        return [self._records.termination(record)] if record else []
+
+    def _join(self, call: Call, position: Position | None, now: float) -> tuple[Call, list[OutRecord]]:
+        """Write a decision where orders want the call stopped, unless one with all of them was written for this episode."""
+        wanted = orders_for(call, self._feed.book, self._protected, now)
+        if all(record.order.order_id in call.decided for record in wanted):
+            return call, []
+        metrics.DECISIONS.labels(call.account).inc()
+        record = decision(call, wanted, position, now, bulk=position is None)
+        return call.with_decided(record.orders), [self._records.termination(record)]
+
+    def _apply_again_what_is_not_known(self) -> None:
+        """Where the book has lost orders that were applied here, calls are folded meanwhile that have not met them."""
+        if self._applied is not None and self._feed.next_offset < self._applied:
+            self._applied = self._feed.next_offset
+            self._applied_changed = True
+
+    def _apply_orders(self, now: float) -> tuple[list[OutRecord], bool]:
+        """Go a step further in applying the orders that have changed since the last look; says whether more is left."""
         if not self._feed.ready:
             return [], False
         if self._scan is None:
@@ -84,121 +212,31 @@ class CorrelateShard:
         self._applied_changed = True
         return [], self._applied != self._feed.next_offset
 
-    def save(self, connection: sqlite3.Connection) -> None:
-        self.calls.save(connection)
-        if self._applied_changed and self._applied is not None:
-            save_applied_orders(connection, self._applied)
-            self._applied_changed = False
-
-    def _fold_event(self, event: CallEvent, *, live: bool) -> list[OutRecord]:
-        before = self.calls.get(event.account, event.call_id)
-        after = fold(before, event)
-        if after is before:
-            metrics.DUPLICATES.inc()
-            return []
-        outputs: list[OutRecord] = []
-        if live:
-            metrics.EVENTS.labels(event.account, event.type).inc()
-            outputs += self._ask_rules(event, after)
-            if before is not None:
-                outputs += self._say_ended(before, after, event)
-            wanted = orders_for(after, self._feed.book, self._protected, event.logged_at)
-            after, decided = self._decide(after, wanted, event.position, event.logged_at)
-            outputs += decided
-        self.calls.put(after, before)
-        return outputs
-
-    def _ask_rules(self, event: CallEvent, call: Call) -> list[OutRecord]:
-        orders, failures = self._rules.ask(event, call, self._feed.book)
-        for order in orders:
-            metrics.RULE_ORDERS.labels(order.by.name).inc()
-        return [order_record(self._topics.stop_orders, order) for order in orders] + [
-            self._failure_record(failure) for failure in failures
-        ]
-
-    def _say_ended(self, before: Call, after: Call, event: CallEvent) -> list[OutRecord]:
-        if not before.decided and not self._feed.book.aimed_at(before):
-            return []
-        record = ended(before, after, event)
-        return [self._termination_record(record)] if record else []
-
-    def _decide(
-        self, call: Call, wanted: list[OrderRecord], position: Position | None, now: float
-    ) -> tuple[Call, list[OutRecord]]:
-        """Write a decision unless one with all of these orders has been written for this episode."""
-        if all(record.order.order_id in call.decided for record in wanted):
-            return call, []
-        metrics.DECISIONS.labels(call.account).inc()
-        record = decision(call, wanted, position, now, bulk=position is None)
-        return call.with_decided(record.orders), [self._termination_record(record)]
-
-    def _termination_record(self, record: Decision | Ended) -> OutRecord:
-        partition = self._topics.partition_of_account(record.account)
-        return OutRecord(
-            self._topics.terminations.name, partition, record.termination_id.encode(), encode_termination_record(record)
-        )
-
-    def _failure_record(self, failure: RuleFailure) -> OutRecord:
-        metrics.RULE_FAILURES.labels(failure.rule).inc()
-        logger.error("rule %s failed on %s: %s", failure.rule, failure.event.position, failure.error)
-        position = failure.event.position or Position("", 0, 0)
-        value = {
-            "source": "rule",
-            "rule": failure.rule,
-            "version": failure.version,
-            "reason": failure.error,
-            "account": failure.event.account,
-            "call_id": failure.event.call_id,
-            "evidence": position,
-        }
-        topic = self._topics.rejected
-        return OutRecord(topic.name, position.partition % topic.partitions, b"rule", orjson.dumps(value))
-
     def _apply_changed(self, offset: int, now: float) -> Iterator[list[OutRecord]]:
-        """Scan the waiting calls of every order that changed at ``offset`` or later."""
+        """Look at the waiting calls of every order that changed at ``offset`` or later."""
         for record in self._feed.book.changed_since(offset):
-            if not record.in_force(now):
-                continue
-            yield self._whole_scope(record, now)
-            yield from self._scan_of(record, now)
-
-    def _scan_of(self, record: OrderRecord, now: float) -> Iterator[list[OutRecord]]:
-        """Join the waiting calls under one order's keys, many keys at a time where an order names many."""
-        found: list[Call] = []
-        for n, key in enumerate(record.order.scope.index_keys(), start=1):
-            after = ""
-            while calls := self.calls.waiting(record.order.account, key, after=after, limit=SCAN_CALLS):
-                after = calls[-1].call_id
-                found += calls
-                if len(found) >= SCAN_CALLS:
-                    yield self._join(found, now)
-                    found = []
-            if n % SCAN_CALLS == 0:
-                yield self._join(found, now)
-                found = []
-        yield self._join(found, now)
+            if record.in_force(now):
+                yield self._whole_scope(record, now)
+                for page in scans.in_scope(self.calls, record):
+                    yield self._join_all(page, now)
 
     def _reconcile(self, now: float) -> Iterator[list[OutRecord]]:
         """Look at every waiting call once: after a rebuild, or where no order was ever applied."""
-        for record in self._feed.book:
-            if record.in_force(now) and record.order.reach is Reach.EVERYTHING:
-                yield self._whole_scope(record, now)
-        after = ("", "")
-        while calls := self.calls.all_waiting(after=after, limit=SCAN_CALLS):
-            after = (calls[-1].account, calls[-1].call_id)
-            yield self._join(calls, now)
+        for record in self._feed.book.reaching_everything(now):
+            yield self._whole_scope(record, now)
+        for page in scans.all_waiting(self.calls):
+            yield self._join_all(page, now)
 
     def _whole_scope(self, record: OrderRecord, now: float) -> list[OutRecord]:
         """Ask for the provider's own stop of a scope; of all partitions, the one that the order's id falls on says so."""
         if self._topics.call_events.partition_of(record.order.order_id.encode()) != self._partition:
             return []
-        return [self._termination_record(wanted) for wanted in scope_decisions(record, now)]
+        return [self._records.termination(wanted) for wanted in scope_decisions(record, now)]
 
-    def _join(self, calls: Sequence[Call], now: float) -> list[OutRecord]:
+    def _join_all(self, page: Sequence[Call], now: float) -> list[OutRecord]:
         outputs: list[OutRecord] = []
-        for call in calls:
-            wanted = orders_for(call, self._feed.book, self._protected, now)
-            decided, records = self._decide(call, wanted, None, now)
+        for call in page:
+            decided, records = self._join(call, None, now)
             if records:
                 self.calls.put(decided, call)
                 outputs += records

@@ -4,7 +4,6 @@ import base64
 import itertools
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import orjson
@@ -37,8 +36,7 @@ class Refusal(NamedTuple):
 NOT_JSON = Refusal(400, "not JSON")
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """What a webhook becomes: its records, and whether they are events or a rejection.
 
     ``reason`` is None for events. ``refused`` is None unless the sender is told that what it sent is wrong.
@@ -98,7 +96,8 @@ class Intake:
             return self._rejected(event_id, raw, f"nested deeper than {MAX_NESTING}", trace)
         try:
             events = self._provider.read_webhook(self.account, body, event_id)
-            records = tuple(self._record(event, raw if len(events) == 1 else None, trace) for event in events)
+            only = raw if len(events) == 1 else None
+            records = tuple([self._record(event, only, trace) for event in events])
         except NotUnderstood as error:
             return self._rejected(event_id, raw, str(error), trace)
         except (orjson.JSONEncodeError, RecursionError, UnicodeEncodeError) as error:

@@ -1,5 +1,7 @@
 """What ingest counts."""
 
+import asyncio
+
 from prometheus_client import Counter, Gauge, Histogram
 
 WEBHOOKS = Counter("callbreaker_webhooks", "Webhooks answered, by account and HTTP status.", ["account", "status"])
@@ -12,6 +14,30 @@ SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
 IN_FLIGHT = Gauge("callbreaker_webhooks_in_flight", "Webhooks being taken in now.")
+
+
+class Tally:
+    """Counts answers, those of one turn of the event loop together: one by one it takes a tenth of a webhook's time."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._answers: list[tuple[str, int, float]] = []
+        self._counters: dict[tuple[str, int], Counter] = {}
+
+    def note(self, account: str, status: int, seconds: float) -> None:
+        """Count an answer that took ``seconds``."""
+        if not self._answers:
+            self._loop.call_soon(self._count)
+        self._answers.append((account, status, seconds))
+
+    def _count(self) -> None:
+        answers, self._answers = self._answers, []
+        for account, status, seconds in answers:
+            counter = self._counters.get((account, status))  # finding a labelled counter costs more than counting
+            if counter is None:
+                counter = self._counters[account, status] = WEBHOOKS.labels(account, status)
+            counter.inc()
+            SECONDS.observe(seconds)
 
 
 def webhooks_taken() -> int:

@@ -6,21 +6,21 @@ are told of too much in flight by a 429, as their specification has it.
 
 import asyncio
 import logging
-import random
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from functools import partial
 
-import orjson
 from aiohttp import web
-from prometheus_client import Counter
 
 from consumer.ingest import metrics
+from consumer.ingest.answers import acknowledge, no_such_account, problem, unavailable
 from consumer.ingest.authenticate import NotAuthentic
 from consumer.ingest.cloudevents import CloudEventsIntake
+from consumer.ingest.desk import ACK_SECONDS, Desk
 from consumer.ingest.intake import Intake, Taken
 from consumer.kafka.errors import LogError, RecordTooLarge
-from consumer.kafka.producer import OutRecord, Producer
+from consumer.kafka.producer import Producer
 from consumer.kafka.topics import Topics
 from consumer.model.accounts import Account
 from consumer.model.provider import Provider
@@ -28,7 +28,6 @@ from consumer.model.provider import Provider
 logger = logging.getLogger(__name__)
 
 BODY_SECONDS = 10.0
-ACK_SECONDS = 4.0
 MAX_IN_FLIGHT = 2_000
 MAX_PER_MINUTE = int(MAX_IN_FLIGHT / ACK_SECONDS * 60)
 """What is taken for certain, even if Kafka needed all of its time for each."""
@@ -54,18 +53,31 @@ class WebhookServer:
             account.name: _INTAKES[account.webhook.format](account, providers[account.provider], topics)
             for account in accounts
         }
-        self._producer = producer
+        self._desk = Desk(producer)
         self._max_body = max_body_bytes
         self._in_flight = 0
         self._draining = False
         self.last_webhook_at: dict[str, float] = {}
-        self._counters: dict[tuple[str, int], Counter] = {}
+        self._tally = metrics.Tally()
         metrics.IN_FLIGHT.set_function(lambda: self._in_flight)
 
     def routes(self) -> list[web.RouteDef]:
-        """Give the routes; Ringg can be told to use PUT and PATCH."""
+        """Give the routes; Ringg can be told to use PUT and PATCH.
+
+        Every account has routes of its own, since the router finds a path that is spelt out much faster than one with a
+        parameter; the others tell whoever comes by another path what is wrong.
+        """
         path = "/webhooks/{account}"
-        return [*[web.route(method, path, self.receive) for method in METHODS], web.options(path, self.handshake)]
+        spelt_out = [
+            web.route(method, f"/webhooks/{name}", partial(self._receive, intake))
+            for name, intake in self._intakes.items()
+            for method in METHODS
+        ]
+        return [
+            *spelt_out,
+            *[web.route(method, path, self._receive_any) for method in METHODS],
+            web.options(path, self._handshake),
+        ]
 
     async def drain(self, deadline_seconds: float) -> None:
         """Take nothing new, and wait for what is being taken."""
@@ -74,114 +86,85 @@ class WebhookServer:
         while self._in_flight and time.monotonic() < give_up_at:
             await asyncio.sleep(0.02)
 
-    async def receive(self, request: web.Request) -> web.Response:
-        """Take one webhook in and say what became of it."""
-        started = time.perf_counter()
+    async def _receive_any(self, request: web.Request) -> web.StreamResponse:
         intake = self._intakes.get(request.match_info["account"])
         if intake is None:
-            self._count("", 404)
-            return _no_such_account()
+            metrics.WEBHOOKS.labels("", 404).inc()
+            return no_such_account()
+        return await self._receive(intake, request)
+
+    async def _receive(self, intake: Intake, request: web.Request) -> web.StreamResponse:
+        """Take one webhook in and say what became of it."""
+        started = time.perf_counter()
         self._in_flight += 1
         try:
-            response = await self._receive(intake, request)
+            response = self._refusal(intake) or await self._take(intake, request)
         finally:
             self._in_flight -= 1
-        self._count(intake.account.name, response.status)
-        metrics.SECONDS.observe(time.perf_counter() - started)
+        self._tally.note(intake.account.name, response.status, time.perf_counter() - started)
         return response
 
-    async def handshake(self, request: web.Request) -> web.Response:
+    async def _handshake(self, request: web.Request) -> web.Response:
         """Answer OPTIONS: where CloudEvents are expected, consent to a sender that asks; elsewhere 405."""
         intake = self._intakes.get(request.match_info["account"])
         if intake is None:
-            return _no_such_account()
+            return no_such_account()
         if not isinstance(intake, CloudEventsIntake):
-            response = _problem(405, "method not allowed", "webhooks come by POST, PUT or PATCH")
+            response = problem(405, "method not allowed", "webhooks come by POST, PUT or PATCH")
             response.headers["Allow"] = ", ".join(METHODS)
             return response
         return web.Response(headers={"Allow": "POST", **intake.consent(request.headers, MAX_PER_MINUTE)})
 
-    def _count(self, account: str, status: int) -> None:
-        """Count an answer; finding a labelled counter costs more than counting, so it is kept."""
-        counter = self._counters.get((account, status))
-        if counter is None:
-            counter = self._counters[account, status] = metrics.WEBHOOKS.labels(account, status)
-        counter.inc()
-
-    async def _receive(self, intake: Intake, request: web.Request) -> web.Response:
+    def _refusal(self, intake: Intake) -> web.Response | None:
+        """Say why a webhook is not even read, if it is not."""
         if self._draining:
-            return _unavailable("shutting down")
+            return unavailable("shutting down")
         if self._in_flight > MAX_IN_FLIGHT:
-            return _unavailable("too much is in flight", intake.overload_status)
-        if (request.content_length or 0) > self._max_body:
-            return _problem(413, "body too large", f"a webhook holds at most {self._max_body} bytes")
-        try:
-            raw = await _body(request)
-        except TimeoutError:
-            return _problem(408, "body not complete", f"the body did not arrive within {BODY_SECONDS:.0f} s")
-        except web.HTTPRequestEntityTooLarge:
-            return _problem(413, "body too large", f"a webhook holds at most {self._max_body} bytes")
-        try:
-            taken = intake.take(request.headers, raw)
-        except NotAuthentic as error:
-            logger.warning("a webhook for %s from %s is refused: %s", intake.account.name, request.remote, error)
-            return _problem(401, "not authentic", str(error))
-        return await self._write(intake, taken)
+            return unavailable("too much is in flight", intake.overload_status)
+        return None
 
-    async def _write(self, intake: Intake, taken: Taken) -> web.Response:
+    async def _take(self, intake: Intake, request: web.Request) -> web.StreamResponse:
         account = intake.account.name
         try:
-            await self._publish(taken.records)
+            raw = request.content.read_nowait() if request.content.is_eof() else await _rest_of(request, self._max_body)
+        except TimeoutError:
+            return problem(408, "body not complete", f"the body did not arrive within {BODY_SECONDS:.0f} s")
+        except web.HTTPRequestEntityTooLarge:
+            return self._too_large()
+        if len(raw) > self._max_body:
+            return self._too_large()
+        try:
+            taken = await self._desk.hand_in(intake, request.headers, raw)
+        except NotAuthentic as error:
+            logger.warning("a webhook for %s from %s is refused: %s", account, request.remote, error)
+            return problem(401, "not authentic", str(error))
         except RecordTooLarge as error:
             logger.error("a webhook of %s cannot be kept: %s", account, error)
-            return _problem(413, "body too large", "Kafka does not take a record of this size")
+            return problem(413, "body too large", "Kafka does not take a record of this size")
         except LogError as error:
             logger.warning("a webhook of %s is sent back: %s", account, error)
-            return _unavailable("the event could not be made durable in time")
+            return unavailable("the event could not be made durable in time")
         self.last_webhook_at[account] = time.time()
         if taken.reason is not None:
-            label = taken.refused.title.replace(" ", "_").lower() if taken.refused else "not_understood"
-            metrics.REJECTED.labels(account, label).inc()
-            # A reason may quote the body, and a body may hold a phone number anywhere.
-            logger.warning("a webhook of %s is kept in rejected: %s", account, DIGITS.sub("•••", taken.reason))
+            self._note_rejection(account, taken)
             if taken.refused:
                 detail = f"{taken.reason}; it is kept in rejected"
-                return _problem(taken.refused.status, taken.refused.title, detail, event_id=taken.event_id)
-        body = orjson.dumps({"event_id": taken.event_id})
-        return web.Response(status=intake.taken_status, body=body, content_type="application/json")
+                return problem(taken.refused.status, taken.refused.title, detail, event_id=taken.event_id)
+        return acknowledge(request, intake.taken_status, taken.event_id)
 
-    async def _publish(self, records: Sequence[OutRecord]) -> None:
-        """Wait until all are durable; one, as nearly always, needs nothing to gather."""
-        if len(records) == 1:
-            await self._producer.publish(records[0], within_seconds=ACK_SECONDS)
-            return
-        waiting: list[asyncio.Future[int]] = []
-        try:
-            waiting.extend(self._producer.publish(record, within_seconds=ACK_SECONDS) for record in records)
-            await asyncio.gather(*waiting)
-        finally:
-            for future in waiting:
-                future.cancel()
+    def _note_rejection(self, account: str, taken: Taken) -> None:
+        label = taken.refused.title.replace(" ", "_").lower() if taken.refused else "not_understood"
+        metrics.REJECTED.labels(account, label).inc()
+        # A reason may quote the body, and a body may hold a phone number anywhere.
+        logger.warning("a webhook of %s is kept in rejected: %s", account, DIGITS.sub("•••", taken.reason or ""))
+
+    def _too_large(self) -> web.Response:
+        return problem(413, "body too large", f"a webhook holds at most {self._max_body} bytes")
 
 
-async def _body(request: web.Request) -> bytes:
-    """Read the body; one that has come with its head, as most do, needs no timer."""
-    if request.content.is_eof():
-        return await request.read()
+async def _rest_of(request: web.Request, max_bytes: int) -> bytes:
+    """Wait for a body of which not all has come with its head."""
+    if (request.content_length or 0) > max_bytes:
+        raise web.HTTPRequestEntityTooLarge(max_bytes)
     async with asyncio.timeout(BODY_SECONDS):
         return await request.read()
-
-
-def _problem(status: int, title: str, detail: str, **more: str) -> web.Response:
-    body = orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **more})
-    return web.Response(status=status, body=body, content_type="application/problem+json")
-
-
-def _no_such_account() -> web.Response:
-    return _problem(404, "no such account", "the last part of the path is an account of the configuration")
-
-
-def _unavailable(reason: str, status: int = 503) -> web.Response:
-    response = _problem(status, "try again", reason)
-    response.headers["Retry-After"] = str(random.randint(1, 5))  # noqa: S311 -- jitter, not a secret
-    return response

@@ -26,6 +26,10 @@ class Connection:
     cert_file: Path | None = None
     key_file: Path | None = None
 
+    def group_id(self, role: str) -> str:
+        """Name the consumer group of a role in this installation."""
+        return f"{self.topic_prefix}callbreaker-{role}"
+
     def client_options(self, client_id: str) -> dict[str, Any]:
         """Give the keyword arguments that every aiokafka client takes.
 

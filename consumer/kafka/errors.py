@@ -5,6 +5,10 @@ LogError
 ├── Backpressure        more is waiting to be written than may wait                        (retriable)
 ├── RecordTooLarge      the broker will never take this record
 ├── TopicMismatch       a topic is there, but not with the partitions we compute with
+├── Refused             Kafka does not allow it, or cannot do it; trying again does not help
+├── InUse               another process works on the same data
+├── NotHeld             the partition asked about belongs to another process
+├── NotCaughtUp         its view does not know yet all that the log knows                  (retriable)
 └── Stalled             a background task of the client died or stands still; start again
 """
 
@@ -33,6 +37,24 @@ class RecordTooLarge(LogError):
 
 class TopicMismatch(LogError):
     """A topic with other partitions than configured: keys would be looked for in the wrong place."""
+
+
+class Refused(LogError):
+    """Kafka does not let us, or cannot."""
+
+
+class InUse(LogError):
+    """Another process works on the same data."""
+
+
+class NotHeld(LogError):
+    """The partition is held by another process, or is moving."""
+
+
+class NotCaughtUp(LogError):
+    """The partition is held here, but what its view says may be older than the log."""
+
+    retriable = True
 
 
 class Stalled(LogError):

@@ -11,6 +11,7 @@ What goes wrong with aiokafka 0.14 is answered here and nowhere else (docs/decis
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -169,7 +170,16 @@ class Producer:
             Backpressure: more than ``max_pending_bytes`` wait already.
 
         """
-        future = self._queue([record], bounded=True)
+        return self.publish_group([record], within_seconds=within_seconds)
+
+    def publish_group(
+        self, records: Sequence[OutRecord], *, within_seconds: float | None = None
+    ) -> asyncio.Future[int]:
+        """Queue records of one partition, as ``publish``; the future gives the offset of the last.
+
+        They fail together, ``RecordTooLarge`` included, and some of them may be written then.
+        """
+        future = self._queue(records, bounded=True)
         if within_seconds is not None:
             self._deadlines.append((self._loop.time() + within_seconds, future))
         return future
@@ -212,29 +222,37 @@ class Producer:
             await self._work.wait()
             self._work.clear()
             client = await self._connected()
-            now = self._loop.time()
-            for lane in [lane for lane in self._waiting if lane.not_before <= now]:
-                if self._client is not client:  # replaced while a lane before this one was handed over
-                    self._work.set()
-                    break
-                self._waiting.pop(lane, None)
-                self._drop_abandoned(lane)
-                if lane.items:
-                    await self._hand_over(client, lane, now)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._stuck_seconds):
+                    await self._round(client)
             if not self._flying and not self._waiting and not self.pending_bytes:
                 self._idle.set()
+
+    async def _round(self, client: AIOKafkaProducer) -> None:
+        now = self._loop.time()
+        for lane in [lane for lane in self._waiting if lane.not_before <= now]:
+            if self._client is not client:  # replaced while a lane before this one was handed over
+                self._work.set()
+                break
+            self._waiting.pop(lane, None)
+            self._drop_abandoned(lane)
+            if lane.items:
+                await self._hand_over(client, lane, now)
 
     async def _hand_over(self, client: AIOKafkaProducer, lane: _Lane, now: float) -> None:
         builder = client.create_batch()
         flight = lane.flight = _Flight(client, _fill(builder, lane), now)
         self._flying += 1
         try:
-            async with asyncio.timeout(self._stuck_seconds):
-                sent = await client.send_batch(builder, lane.topic, partition=lane.partition)
-        except (KafkaError, OSError, AssertionError, TimeoutError) as error:
+            sent = await client.send_batch(builder, lane.topic, partition=lane.partition)
+        except (KafkaError, OSError, AssertionError) as error:
             # AssertionError: aiokafka's own answer to a partition that its metadata has lost for a moment.
             if lane.flight is flight:
                 self._landed(lane, flight, error)
+        except asyncio.CancelledError:
+            if lane.flight is flight and not self._closed:
+                self._landed(lane, flight, LogUnavailable("the Kafka client did not take the batch in time"))
+            raise
         else:
             sent.add_done_callback(partial(self._answered, lane, flight))
 

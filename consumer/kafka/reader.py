@@ -1,103 +1,69 @@
-"""Reading partitions: as a member of a group, or a whole topic by oneself.
+"""Reading partitions as a member of a group.
 
-Rules learned from aiokafka 0.14, kept here so that nobody else needs to know them: partitions are
-paused inside the assignment callback and nothing else happens there; records of a partition that has not been opened yet
-are dropped, since opening seeks; ``getmany`` is never cancelled; commits and stops have deadlines; a dead background task
-is an error and not an empty answer.
+Rules learned from aiokafka 0.14, kept here so that nobody else needs to know them: partitions are paused inside the
+assignment callback and nothing else happens there; records of a partition that has not been opened yet are dropped, since
+opening seeks; ``getmany`` is never cancelled; commits and stops have deadlines, and no commit outlives the assignment it
+was made in; a dead background task is an error and not an empty answer; a process that stood still for as long as a session
+lasts does nothing as a member of its group until the group has confirmed that it is one.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, UnknownMemberIdError
+from aiokafka.errors import (
+    IllegalGenerationError,
+    IllegalStateError,
+    KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.structs import OffsetAndMetadata
 
 from consumer.kafka.assignor import view_aware_assignor
 from consumer.kafka.connection import Connection
-from consumer.kafka.diagnosis import unreachable
-from consumer.kafka.errors import LogUnavailable, Stalled
+from consumer.kafka.consumer_client import (
+    LogRecord,
+    Stopwatch,
+    answering,
+    bounds_of,
+    client_options_of,
+    ids_of,
+    poll_client,
+    start_client,
+    stop_client,
+)
+from consumer.kafka.errors import LogError, LogUnavailable, Refused, Stalled
+from consumer.kafka.membership import EVERY_SECONDS, Pulse, is_still_member
+from consumer.kafka.topic_reader import TopicReader, fetch_records
+from consumer.kafka.translate import translated
 
 logger = logging.getLogger(__name__)
 
 SESSION_TIMEOUT_MS = 9_000
 HEARTBEAT_MS = 2_000
 REBALANCE_TIMEOUT_MS = 12_000
-REQUEST_TIMEOUT_MS = 20_000
 COMMIT_SECONDS = 5.0
-STOP_SECONDS = 3.0
 LEAVE_SECONDS = 5.0
 RETRY_SECONDS = 0.1
-FETCH_BYTES = 4 * 1024 * 1024
 
-
-class LogRecord(Protocol):
-    """A record as it was read. ``timestamp`` is the broker's, in milliseconds."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
-
-
-def _options(connection: Connection, client_id: str) -> dict[str, Any]:
-    return {
-        **connection.client_options(client_id),
-        "enable_auto_commit": False,
-        "auto_offset_reset": "earliest",
-        "request_timeout_ms": REQUEST_TIMEOUT_MS,
-        "fetch_max_wait_ms": 250,
-        "max_partition_fetch_bytes": FETCH_BYTES,
-        "retry_backoff_ms": 50,
-        "metadata_max_age_ms": 30_000,
-    }
-
-
-async def _start(consumer: AIOKafkaConsumer, connection: Connection) -> None:
-    try:
-        await consumer.start()
-    except (KafkaError, OSError) as error:
-        await _stop(consumer)
-        raise await unreachable(connection, error) from error
-
-
-async def _stop(consumer: AIOKafkaConsumer) -> None:
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await consumer.stop()
-    except (TimeoutError, KafkaError, OSError) as error:
-        logger.warning("leaving Kafka did not finish in time: %r", error)
-
-
-def _check_alive(consumer: AIOKafkaConsumer) -> None:
-    """Raise where aiokafka would go on answering nothing."""
-    fetcher = consumer._fetcher  # noqa: SLF001 -- nothing public says that these tasks have died
-    coordinator = consumer._coordinator  # noqa: SLF001
-    tasks = [fetcher and fetcher._fetch_task, getattr(coordinator, "_coordination_task", None)]  # noqa: SLF001
-    if any(task is not None and task.done() for task in tasks):
-        raise Stalled("the Kafka consumer's background task has died; the role must start again")
+__all__ = ["GroupReader", "LogRecord", "TopicReader", "fetch_records"]
 
 
 class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """A member of a consumer group over one or more topics with the same partitions.
 
     ``generation`` grows when partitions are taken away and when they are given. Once ``joined``, the owner opens each
-    assigned partition with ``open``.
+    assigned partition with ``open``. ``waited_seconds`` is how long ``poll`` has waited for records in all.
     """
+
+    _generation = 0
+    _pulse = Pulse()
 
     def __init__(
         self,
@@ -108,6 +74,7 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         node: str,
         held: Callable[[], Iterable[int]],
         member_file: Path | None = None,
+        url: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Prepare a member.
 
@@ -119,6 +86,7 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             held: gives the partitions this node has views of.
             member_file: where the member's id is kept while it lives. After a kill -9 the next start finds it and takes the
                 dead member out of the group, which would otherwise wait for its session to end.
+            url: gives where this process answers HTTP; asked whenever the member joins.
 
         """
         self._member_file = member_file
@@ -128,14 +96,18 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self.assigned: frozenset[int] = frozenset()
         self.generation = 0
         self.joined = False
+        self._ids: dict[str, str] = {}
+        self._waiting = Stopwatch()
+        self._pulse = Pulse()
+        self._confirming: asyncio.Task[None] | None = None
         self._options = {
-            **_options(connection, f"callbreaker-{group}"),
-            "group_id": f"{connection.topic_prefix}callbreaker-{group}",
+            **client_options_of(connection, f"callbreaker-{group}"),
+            "group_id": connection.group_id(group),
             "session_timeout_ms": SESSION_TIMEOUT_MS,
             "heartbeat_interval_ms": HEARTBEAT_MS,
             "rebalance_timeout_ms": REBALANCE_TIMEOUT_MS,
             "max_poll_interval_ms": 600_000,
-            "partition_assignment_strategy": [view_aware_assignor(node, held)],
+            "partition_assignment_strategy": [view_aware_assignor(node, held, url)],
         }
         self._consumer: AIOKafkaConsumer | None = None
 
@@ -145,15 +117,40 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             raise Stalled("the reader has not been started")
         return self._consumer
 
-    async def start(self) -> None:
+    @property
+    def generation(self) -> int:
+        """Grows with every change of the assignment, and when this process has stood still for too long to be sure of it."""
+        if self.joined and self._pulse.stood_still(_unnoticed_seconds()):
+            self._doubt_membership()
+        return self._generation
+
+    @generation.setter
+    def generation(self, value: int) -> None:
+        self._generation = value
+
+    @property
+    def waited_seconds(self) -> float:
+        return self._waiting.seconds
+
+    async def start(self, *, join: bool = True) -> None:
         self._consumer = AIOKafkaConsumer(**self._options)
-        await _start(self._consumer, self._connection)
+        await start_client(self._consumer, self._connection)
+        self._pulse.start(lambda: self.generation)
         await self._take_out_dead_self()
-        self._consumer.subscribe(self._topics, listener=self)
+        if join:
+            self.join()
+
+    def join(self) -> None:
+        """Ask the group for partitions; what ``url`` gives must be known by now."""
+        self._client.subscribe(self._topics, listener=self)
 
     async def stop(self) -> None:
+        self._pulse.stop()
+        if self._confirming:
+            self._confirming.cancel()
+            await asyncio.wait([self._confirming])
         if self._consumer:
-            await _stop(self._consumer)
+            await stop_client(self._consumer)
         if self._member_file:
             self._member_file.unlink(missing_ok=True)
 
@@ -194,18 +191,66 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             self._member_file.parent.mkdir(parents=True, exist_ok=True)
             self._member_file.write_text(self._client._coordinator.member_id)  # noqa: SLF001
 
+    def _doubt_membership(self) -> None:
+        logger.warning("this process has stood still for seconds; the group is asked whether it still counts us in")
+        self.on_partitions_revoked(())
+        self._confirming = asyncio.get_running_loop().create_task(self._confirm_membership(), name="confirm membership")
+
+    async def _confirm_membership(self) -> None:
+        """Go on with the old assignment if the group has not missed us; if it has, a new one comes by itself."""
+        generation = self._generation
+        if await is_still_member(self._client._coordinator) and generation == self._generation:  # noqa: SLF001
+            self.joined = True
+            self.generation += 1
+
+    async def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """Give the ids of topics by name, empty where Kafka has none; raises ``LogUnavailable``."""
+        self._ids = await ids_of(self._client, list(topics))
+        return self._ids
+
     async def committed(self, topic: str, partition: int) -> int | None:
-        """Give the group's committed offset, None where nothing was ever committed."""
+        """Give the group's committed offset; None where nothing was ever committed, or only in a topic deleted since."""
+        tp = TopicPartition(topic, partition)
         try:
-            async with asyncio.timeout(COMMIT_SECONDS):
-                return await self._client.committed(TopicPartition(topic, partition))  # type: ignore[no-any-return]
+            async with answering():
+                found = await self._client._coordinator.fetch_committed_offsets([tp])  # noqa: SLF001 -- with its metadata
         except (KafkaError, TimeoutError) as error:
-            raise LogUnavailable(f"the committed offset of {topic}/{partition} cannot be read: {error}") from error
+            raise translated(error, f"the committed offset of {topic}/{partition} cannot be read") from error
+        if tp not in found or found[tp].offset < 0:
+            return None
+        then, now = found[tp].metadata, self._ids.get(topic)
+        if then and now and then != now:
+            logger.warning(
+                "what was committed of %s/%d is of a topic that was deleted since: it counts for nothing", *tp
+            )
+            return None
+        return int(found[tp].offset)
 
     async def ends(self, partitions: Iterable[int]) -> dict[tuple[str, int], tuple[int, int]]:
         """Give the first and the next offset of each partition, by (topic, partition)."""
         tps = [TopicPartition(topic, partition) for topic in self._topics for partition in partitions]
-        return await _bounds(self._client, tps)
+        return await bounds_of(self._client, tps)
+
+    async def bounds(self, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, int]]:
+        """Give the first and the next offset of single partitions, by (topic, partition)."""
+        return await bounds_of(self._client, [TopicPartition(*key) for key in keys])
+
+    async def position(self, topic: str, partition: int) -> int | None:
+        """Give the next offset that ``poll`` has not passed yet; None of a partition that is not open."""
+        tp = TopicPartition(topic, partition)
+        try:
+            return int(await self._client.position(tp)) if tp in self._opened else None
+        except IllegalStateError:
+            return None  # it is being taken away at this moment
+
+    async def end(self, topic: str, partition: int) -> int:
+        """Give the next offset of a partition as it is now; raises ``LogUnavailable``."""
+        tp = TopicPartition(topic, partition)
+        try:
+            async with answering():
+                return int((await self._client.end_offsets([tp]))[tp])
+        except (KafkaError, TimeoutError) as error:
+            raise translated(error, f"the end of {topic}/{partition} cannot be read") from error
 
     def open(self, offsets: Mapping[tuple[str, int], int]) -> None:
         """Read these partitions on from the given offsets."""
@@ -221,106 +266,48 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     async def poll(self, *, max_records: int, timeout_ms: int) -> dict[tuple[str, int], Sequence[LogRecord]]:
         """Give what there is of the opened partitions, waiting up to ``timeout_ms`` for the first record."""
         generation = self.generation
-        _check_alive(self._client)
-        fetched = await self._client.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        with self._waiting:
+            fetched = await poll_client(self._client, max_records, timeout_ms)
         if generation != self.generation:
             return {}
         return {(tp.topic, tp.partition): records for tp, records in fetched.items() if tp in self._opened}
 
-    async def commit(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        """Commit next offsets of partitions that are still ours; losing them meanwhile is no error."""
-        mine = {TopicPartition(*key): offset for key, offset in offsets.items() if TopicPartition(*key) in self._opened}
-        if not mine:
-            return
-        try:
+    async def commit(self, offsets: Mapping[tuple[str, int], int]) -> bool:
+        """Commit next offsets of partitions that are still ours; says whether they are. Losing them meanwhile is no error.
+
+        It is tried for a few seconds, but in no other generation than the one that the offsets are of.
+        """
+        mine = {
+            TopicPartition(*key): OffsetAndMetadata(offset, self._ids.get(key[0], ""))
+            for key, offset in offsets.items()
+            if TopicPartition(*key) in self._opened
+        }
+        generation, ours = self.generation, None
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COMMIT_SECONDS):
-                await self._client.commit(mine)
-        except (CommitFailedError, IllegalStateError):
-            logger.info("partitions moved before their offsets were committed")
-        except (KafkaError, TimeoutError) as error:
-            logger.warning("offsets could not be committed now, the next commit covers them: %r", error)
+                while generation == self.generation:
+                    ours = await self._commit_once(mine)
+                    if ours is None:
+                        return len(mine) == len(offsets)
+                    await asyncio.sleep(RETRY_SECONDS)
+        logger.warning("%s", ours or "partitions moved before their offsets were committed")
+        return False
+
+    async def _commit_once(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> LogError | None:
+        """Give what was wrong, None if nothing was; raises ``Refused``."""
+        coordinator = self._client._coordinator  # noqa: SLF001 -- its ``commit`` tries again, whatever the generation
+        try:
+            await coordinator._do_commit_offsets(None, offsets)  # noqa: SLF001
+        except (UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressError):
+            return LogUnavailable("partitions are moving, and their offsets are not committed")
+        except KafkaError as error:
+            ours = translated(error, "offsets cannot be committed now")
+            if isinstance(ours, Refused):
+                raise ours from error
+            return ours
+        return None
 
 
-async def _bounds(consumer: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> dict[tuple[str, int], tuple[int, int]]:
-    try:
-        async with asyncio.timeout(COMMIT_SECONDS):
-            first = await consumer.beginning_offsets(tps)
-            after = await consumer.end_offsets(tps)
-    except (KafkaError, TimeoutError) as error:
-        raise LogUnavailable(f"the bounds of {tps[0].topic} cannot be read: {error}") from error
-    return {(tp.topic, tp.partition): (first[tp], after[tp]) for tp in tps}
-
-
-class TopicReader:
-    """Reads all of some topics by itself, without a group: for what every process must know."""
-
-    def __init__(self, connection: Connection, *, name: str, partitions: Mapping[str, int]) -> None:
-        self._connection = connection
-        self._name = name
-        self._tps = [TopicPartition(topic, p) for topic, count in partitions.items() for p in range(count)]
-        self._consumer: AIOKafkaConsumer | None = None
-
-    @property
-    def _client(self) -> AIOKafkaConsumer:
-        if self._consumer is None:
-            raise Stalled("the reader has not been started")
-        return self._consumer
-
-    async def start(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        """Start at the given next offsets; a partition that is not named starts at its beginning."""
-        self._consumer = AIOKafkaConsumer(**_options(self._connection, f"callbreaker-{self._name}"))
-        await _start(self._consumer, self._connection)
-        self._consumer.assign(self._tps)
-        for tp in self._tps:
-            self._consumer.seek(tp, offsets.get((tp.topic, tp.partition), 0))
-
-    async def stop(self) -> None:
-        if self._consumer:
-            await _stop(self._consumer)
-
-    async def bounds(self) -> dict[tuple[str, int], tuple[int, int]]:
-        """Give the first and the next offset of each partition, by (topic, partition)."""
-        return await _bounds(self._client, self._tps)
-
-    async def poll(self, *, max_records: int, timeout_ms: int) -> dict[tuple[str, int], Sequence[LogRecord]]:
-        """Give what there is, waiting up to ``timeout_ms`` for the first record."""
-        _check_alive(self._client)
-        fetched = await self._client.getmany(timeout_ms=timeout_ms, max_records=max_records)
-        return {(tp.topic, tp.partition): records for tp, records in fetched.items()}
-
-    async def position(self, topic: str, partition: int) -> int:
-        """Give the next offset of a partition that ``poll`` has not passed yet, whether or not there is a record at it."""
-        return int(await self._client.position(TopicPartition(topic, partition)))
-
-    def position_after(self, records: Mapping[tuple[str, int], Sequence[LogRecord]]) -> dict[tuple[str, int], int]:
-        """Give the next offset of each partition just read."""
-        return {key: batch[-1].offset + 1 for key, batch in records.items() if batch}
-
-
-async def fetch_records(connection: Connection, topic: str, partition: int, offsets: Sequence[int]) -> list[LogRecord]:
-    """Read single records by offset: the events a decision names as its evidence.
-
-    Offsets that retention has taken away are left out. Raises ``LogUnavailable`` when Kafka does not answer.
-    """
-    if not offsets:
-        return []
-    consumer = AIOKafkaConsumer(**_options(connection, "callbreaker-evidence"))
-    await _start(consumer, connection)
-    tp = TopicPartition(topic, partition)
-    found: list[LogRecord] = []
-    try:
-        async with asyncio.timeout(COMMIT_SECONDS):
-            consumer.assign([tp])
-            first = (await consumer.beginning_offsets([tp]))[tp]
-            after = (await consumer.end_offsets([tp]))[tp]
-            for offset in sorted({offset for offset in offsets if first <= offset < after}):
-                if not found or found[-1].offset < offset:
-                    consumer.seek(tp, offset)
-                    record = await consumer.getone(tp)
-                    if record.offset == offset:
-                        found.append(record)
-    except (KafkaError, TimeoutError) as error:
-        raise LogUnavailable(f"records of {topic}/{partition} cannot be read: {error!r}") from error
-    finally:
-        await _stop(consumer)
-    return found
+def _unnoticed_seconds() -> float:
+    """How long a process may stand still, having spoken to the group one heartbeat before, without the group missing it."""
+    return (SESSION_TIMEOUT_MS - HEARTBEAT_MS) / 1_000 - EVERY_SECONDS

@@ -1,7 +1,8 @@
 """The six topics: what they are called, how they are cut and how long they are kept."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -9,19 +10,28 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from consumer.kafka.connection import Connection
 from consumer.kafka.diagnosis import unreachable
 from consumer.kafka.errors import LogUnavailable, TopicMismatch
+from consumer.kafka.topic_ids import topic_ids
 from consumer.model.identity import call_key, partition_of
 
 DAY_SECONDS = 86_400
 REQUEST_TIMEOUT_MS = 10_000
+ORDERS_COMPLETE_SECONDS = 30 * DAY_SECONDS
+"""Of two records that say the same, the earlier stands, and compaction keeps the later. For so long both are there: an order
+that holds for less has ended by then, so a later time for its beginning changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic. ``retention_seconds`` is None for a compacted one."""
+    """One topic. ``retention_seconds`` is None for one that is kept for ever; a compacted one keeps the last of each key.
+
+    Nothing younger than ``complete_seconds`` is compacted away.
+    """
 
     name: str
     partitions: int
     retention_seconds: int | None
+    compacted: bool = False
+    complete_seconds: int = 0
 
     def partition_of(self, key: bytes) -> int:
         return partition_of(key, self.partitions)
@@ -51,8 +61,10 @@ class Topics:
         """Lay out the topics; ``terminations`` and ``termination-log`` always have the same partitions."""
         return cls(
             call_events=Topic(f"{prefix}call-events", call_events, 7 * DAY_SECONDS),
-            stop_orders=Topic(f"{prefix}stop-orders", 1, None),
-            scope_totals=Topic(f"{prefix}scope-totals", scope_totals, None),
+            stop_orders=Topic(
+                f"{prefix}stop-orders", 1, None, compacted=True, complete_seconds=ORDERS_COMPLETE_SECONDS
+            ),
+            scope_totals=Topic(f"{prefix}scope-totals", scope_totals, 32 * DAY_SECONDS, compacted=True),
             terminations=Topic(f"{prefix}terminations", terminations, 7 * DAY_SECONDS),
             termination_log=Topic(f"{prefix}termination-log", terminations, 30 * DAY_SECONDS),
             rejected=Topic(f"{prefix}rejected", rejected, 30 * DAY_SECONDS),
@@ -83,9 +95,13 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the cluster says of itself: its id tells a view of this log from one of another."""
+    """What the cluster says of itself: the ids tell a view of this log from one of another.
+
+    ``topic_ids`` has those of the topics by name, empty where the brokers know none.
+    """
 
     cluster_id: str
+    topic_ids: Mapping[str, str] = field(default_factory=dict)
 
 
 async def ensure_topics(connection: Connection, topics: Topics, *, wait_seconds: float = 30.0) -> Cluster:
@@ -112,22 +128,35 @@ async def _ensure(connection: Connection, topics: Topics) -> Cluster:
     admin = AIOKafkaAdminClient(**connection.client_options("callbreaker-admin"), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
-        existing = set(await admin.list_topics())
-        missing = [topic for topic in topics.all() if topic.name not in existing]
-        if missing:
-            await _create(admin, missing, connection.replication_factor)
-        described = {entry["topic"]: entry for entry in await admin.describe_topics([t.name for t in topics.all()])}
+        while True:
+            existing = set(await admin.list_topics())
+            missing = [topic for topic in topics.all() if topic.name not in existing]
+            if missing:
+                await _create(admin, missing, connection.replication_factor)
+            described = await admin.describe_topics([topic.name for topic in topics.all()])
+            counts = {entry["topic"]: len(entry["partitions"]) for entry in described}
+            if all(counts.values()):
+                break
+            await asyncio.sleep(0.02)  # one is being deleted, or is not known to every broker yet
         for topic in topics.all():
-            found = len(described[topic.name]["partitions"])
-            if found != topic.partitions:
+            if (found := counts[topic.name]) != topic.partitions:
                 raise TopicMismatch(
                     f"topic {topic.name} has {found} partitions, the configuration says {topic.partitions}; a call would be "
                     f"looked for in the wrong one. Set kafka.partitions to {found}, or use another kafka.topic_prefix"
                 )
         cluster = await admin.describe_cluster()
-        return Cluster(str(cluster.get("cluster_id") or ""))
+        return Cluster(str(cluster.get("cluster_id") or ""), await _topic_ids(admin, topics))
     finally:
         await admin.close()
+
+
+async def _topic_ids(admin: AIOKafkaAdminClient, topics: Topics) -> dict[str, str]:
+    """Ask until one broker knows the id of every topic; of those that have no ids, none does."""
+    while True:
+        ids = await topic_ids(admin._client, [topic.name for topic in topics.all()])  # noqa: SLF001 -- not in its own calls
+        if all(ids.values()) or not any(ids.values()):
+            return ids
+        await asyncio.sleep(0.02)
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication_factor: int) -> None:
@@ -163,9 +192,10 @@ def _configs(topic: Topic, replication_factor: int) -> dict[str, str]:
         "min.insync.replicas": str(max(1, replication_factor - 1)),
         "unclean.leader.election.enable": "false",
     }
-    if topic.retention_seconds is None:
-        configs["cleanup.policy"] = "compact"
-    else:
-        configs["cleanup.policy"] = "delete"
+    policies = ["compact"] * topic.compacted + ["delete"] * (topic.retention_seconds is not None)
+    configs["cleanup.policy"] = ",".join(policies)
+    if topic.retention_seconds is not None:
         configs["retention.ms"] = str(topic.retention_seconds * 1_000)
+    if topic.complete_seconds:
+        configs["min.compaction.lag.ms"] = str(topic.complete_seconds * 1_000)
     return configs

@@ -1,85 +1,200 @@
 """A view: what a role knows of one partition, kept in one SQLite file beside the offsets it was folded up to.
 
 Rows and offsets change in one transaction, so the file is always a fold of exactly the records before its offsets. It is
-a cache of the log: a file that is corrupt, of another format, or of another log is thrown away and built again.
+a cache of the log: a file that is corrupt, of another format, or of another log is thrown away and built again. What
+shows here is looked at when it is opened; what shows only beside the log, when it is resumed (``resume.py``).
 """
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from consumer.kafka import metrics
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "1"
+CACHE_KIBIBYTES = 1_024
+FORMAT = "2"
+LOG = "log of "
+TOPIC = "topic "
+NOT_THE_FILE = frozenset(
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+    )
+)
+"""What SQLite says when something around the file is wrong, which making the file anew would not mend."""
+
 Offsets = Mapping[tuple[str, int], int]
+NO_STAMPS: Offsets = {}
+NOTHING_BESIDE: Mapping[str, str] = {}
 
 
 class View:
-    """One SQLite file. ``offsets`` are the next offsets to read, by (topic, partition)."""
+    """One SQLite file.
 
-    def __init__(self, path: Path, schema: str, *, cluster_id: str) -> None:
+    ``offsets`` are the next offsets to read, and ``stamps`` the broker's times (milliseconds) of the last records folded,
+    both by (topic, partition). ``logs`` has the ids of the topics it was folded from, by name.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        *,
+        cluster_id: str,
+        beside: Mapping[str, str] = NOTHING_BESIDE,
+        connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
+    ) -> None:
         """Open the file, or make it anew where it cannot be trusted.
 
         Args:
             path: the file; its folder is made.
             schema: ``CREATE … IF NOT EXISTS`` statements of the role.
             cluster_id: the Kafka cluster this is a view of.
+            beside: ids, by name, of other topics that the role keeps offsets of in its rows.
+            connect: opens the file, with the arguments of ``sqlite3.connect``.
 
         """
         self.path = path
+        self._connect = connect
         self.offsets: dict[tuple[str, int], int] = {}
+        self.stamps: dict[tuple[str, int], int] = {}
+        self.logs: dict[str, str] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        identity = {"format": FORMAT, "cluster_id": cluster_id, "schema": schema}
+        others = {f"{TOPIC}{name}": topic_id for name, topic_id in beside.items()}
+        identity = {"format": FORMAT, "cluster_id": cluster_id, "schema": schema, **others}
         try:
             self.connection = self._open(schema, identity)
         except (sqlite3.DatabaseError, ValueError) as error:
-            logger.warning("the view %s is thrown away and built again from the log: %s", path.name, error)
+            if isinstance(error, sqlite3.DatabaseError) and _code(error) in NOT_THE_FILE:
+                raise
+            log_thrown_away(path, str(error))
             remove_view(path)
             self.connection = self._open(schema, identity)
 
     def _open(self, schema: str, identity: Mapping[str, str]) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        connection = self._connect(self.path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA busy_timeout = 5000")
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
             connection.execute("CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS offsets (topic TEXT, partition INTEGER, next INTEGER,"
+                "CREATE TABLE IF NOT EXISTS offsets (topic TEXT, partition INTEGER, next INTEGER, stamp INTEGER,"
                 " PRIMARY KEY (topic, partition)) WITHOUT ROWID"
             )
             found = dict(connection.execute("SELECT name, value FROM identity"))
-            if found and found != dict(identity):
-                differing = [name for name in identity if found.get(name) != identity[name]]
+            if found and (differing := [name for name in identity if _differs(name, found.get(name), identity[name])]):
                 raise ValueError(f"it has another {' and '.join(differing)}")
             connection.executescript(schema)
-            connection.executemany("INSERT OR IGNORE INTO identity VALUES (?, ?)", identity.items())
-            self.offsets = {(t, p): n for t, p, n in connection.execute("SELECT topic, partition, next FROM offsets")}
+            known = [(name, value) for name, value in identity.items() if value or name not in found]
+            connection.executemany("INSERT OR REPLACE INTO identity VALUES (?, ?)", known)
+            self.logs = {name.removeprefix(LOG): value for name, value in found.items() if name.startswith(LOG)}
+            rows = connection.execute("SELECT topic, partition, next, stamp FROM offsets").fetchall()
+            self.offsets = {(topic, partition): following for topic, partition, following, _ in rows}
+            self.stamps = {(topic, partition): stamp for topic, partition, _, stamp in rows if stamp is not None}
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def begin(self, logs: Mapping[str, str], offsets: Offsets) -> None:
+        """Note what this is a view of, the ids of topics by name, and where it begins in what it has not begun to read."""
+        known = self.logs
+        news = {topic: log for topic, log in logs.items() if topic not in known or (log and known[topic] != log)}
+        begun = {key: first for key, first in offsets.items() if key not in self.offsets}
+        if news or begun:
+            with self.transaction(begun) as connection:
+                rows = [(f"{LOG}{topic}", log) for topic, log in news.items()]
+                connection.executemany("INSERT OR REPLACE INTO identity VALUES (?, ?)", rows)
+            self.logs.update(news)
+
     @contextmanager
-    def transaction(self, offsets: Offsets) -> Iterator[sqlite3.Connection]:
-        """Change rows and offsets together, or neither."""
+    def transaction(self, offsets: Offsets, stamps: Offsets = NO_STAMPS) -> Iterator[sqlite3.Connection]:
+        """Change rows, offsets and stamps together, or nothing."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield self.connection
             self.connection.executemany(
-                "INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next",
-                [(topic, partition, following) for (topic, partition), following in offsets.items()],
+                "INSERT INTO offsets VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET next = excluded.next, stamp = excluded.stamp",
+                [(*key, following, stamps.get(key)) for key, following in offsets.items()],
             )
         except BaseException:
             self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
         self.offsets.update(offsets)
+        for key in offsets:
+            self.stamps.pop(key, None)
+            if key in stamps:
+                self.stamps[key] = stamps[key]
 
     def close(self) -> None:
         self.connection.close()
+
+    def discard(self) -> None:
+        """Throw the file away; the next ``View`` of its path begins anew."""
+        self.close()
+        remove_view(self.path)
+
+    def sound(self) -> bool:
+        """Look through the whole file; seconds for each GB, so only where it is in doubt."""
+        try:
+            return bool(self.connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+        except sqlite3.DatabaseError:
+            return False
+
+
+def _differs(name: str, then: str | None, now: str) -> bool:
+    """Whether a part of the identity has changed; a topic's id that was not known, or is not now, tells nothing."""
+    return then != now and not (name.startswith(TOPIC) and then is not None and not (then and now))
+
+
+def log_thrown_away(path: Path, why: str) -> None:
+    """Tell that a view is about to be built again, and count it. A file of one partition lies in a folder of its role."""
+    role = path.parent.name if path.stem.isdigit() else path.stem
+    which = f"{role} {path.stem}" if path.stem.isdigit() else role
+    metrics.REBUILDS.labels(role).inc()
+    logger.warning("the view %s is thrown away and built again from the log: %s", which, why)
+
+
+def records_folded(path: Path) -> int:
+    """Give how far a view's file is folded, over all its topics; 0 where it does not say."""
+    try:
+        with closing(sqlite3.connect(path, timeout=0.1)) as connection:
+            (sum_of_offsets,) = connection.execute("SELECT total(next) FROM offsets").fetchone()
+    except sqlite3.Error:
+        return 0
+    return int(sum_of_offsets)
+
+
+def discard_damaged(views: Iterable[View], errors: BaseExceptionGroup[sqlite3.DatabaseError]) -> None:
+    """Where SQLite has found a file damaged, throw away which it is, so that the next start does not die of it again."""
+    if errors.subgroup(_is_damage):
+        for view in views:
+            if not view.sound():
+                log_thrown_away(view.path, "the file is damaged; the next start reads it back")
+                view.discard()
+
+
+def _is_damage(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.DatabaseError) and _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; the extended one has more in its upper bytes."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def remove_view(path: Path) -> None:

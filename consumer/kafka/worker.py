@@ -10,54 +10,36 @@ already; from there it is live.
 
 import asyncio
 import logging
-import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from sqlite3 import Connection as SqliteConnection
-from typing import Protocol
+from sqlite3 import DatabaseError
 
+from consumer.kafka.clock import SYSTEM_CLOCK, Clock
 from consumer.kafka.errors import LogUnavailable
+from consumer.kafka.opening import Opening
 from consumer.kafka.producer import OutRecord, Producer
+from consumer.kafka.progress import Reading
 from consumer.kafka.reader import GroupReader, LogRecord
-from consumer.kafka.view import View
+from consumer.kafka.resume import Following, Log
+from consumer.kafka.shard import Shard
+from consumer.kafka.view import discard_damaged, records_folded
+from consumer.kafka.watchdog import Look
 
 logger = logging.getLogger(__name__)
 
-MAX_RECORDS = 500
+__all__ = ["FoldingWorker", "PartitionStatus", "Shard", "held_views"]
+
+MAX_RECORDS = 5_000
 SLICE_RECORDS = 25
+LARGEST_SLICE_RECORDS = 400
+SLICE_SECONDS = 0.005
+ROUND_RECORDS = 1_000
 POLL_MS = 200
 WORK_EVERY_SECONDS = 0.25
 COMMIT_EVERY_SECONDS = 1.0
 RETRY_SECONDS = 0.5
-
-
-class Shard(Protocol):
-    """What a role knows and does for one partition. All of it is synchronous; the worker does the I/O."""
-
-    view: View
-
-    @property
-    def dirty(self) -> bool:
-        """Whether ``save`` has anything to write."""
-        ...
-
-    def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
-        """Fold records of one topic; gives what is to be written, nothing while not ``live``."""
-        ...
-
-    def go_live(self, *, caught_up: bool) -> None:
-        """Learn that silent replay is over; ``caught_up`` once everything that was there at the start is folded."""
-        ...
-
-    def work(self, now: float) -> tuple[list[OutRecord], bool]:
-        """Do what needs no new record (orders that changed, timers); says whether more of it is left."""
-        ...
-
-    def save(self, connection: SqliteConnection) -> None:
-        """Write what changed since the last save into the open transaction."""
-        ...
 
 
 @dataclass(slots=True)
@@ -68,6 +50,7 @@ class _Held:
     committed: dict[str, int]
     ends: dict[str, int]
     next: dict[str, int] = field(default_factory=dict)
+    begun: dict[str, int] = field(default_factory=dict)
     live: bool = False
     caught_up: bool = False
 
@@ -94,19 +77,38 @@ class FoldingWorker:
         producer: Producer,
         topics: Sequence[str],
         open_shard: Callable[[int], Shard],
+        clock: Clock = SYSTEM_CLOCK,
+        work_every_seconds: float = WORK_EVERY_SECONDS,
     ) -> None:
+        """Prepare a worker.
+
+        Args:
+            name: the role.
+            reader: gives us partitions and their records.
+            producer: writes what the shards say.
+            topics: those that ``reader`` reads.
+            open_shard: opens the shard of a partition, with its view.
+            clock: tells the time.
+            work_every_seconds: how often the shards may work without being woken.
+
+        """
         self.name = name
-        self.last_progress_at = time.monotonic()
+        self._clock = clock
+        self._work_every_seconds = work_every_seconds
+        self.last_progress_at = clock.monotonic()
         self._reader = reader
         self._producer = producer
         self._topics = tuple(topics)
-        self._open_shard = open_shard
+        self._following = Following(reader.bounds)
+        self._opening = Opening(open_shard)
         self._held: dict[int, _Held] = {}
         self._generation = -1
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._uncommitted: dict[tuple[str, int], int] = {}
         self._committed_at = 0.0
+        self._slice_records = SLICE_RECORDS
+        self._turn = 0
         self._on_folded: Callable[[], None] = lambda: None
 
     def on_folded(self, listener: Callable[[], None]) -> None:
@@ -123,9 +125,14 @@ class FoldingWorker:
         return {partition: held.shard for partition, held in self._held.items()}
 
     @property
+    def settled(self) -> bool:
+        """Whether what we hold is what the group has given us, with no rebalance under way."""
+        return self._generation == self._reader.generation
+
+    @property
     def ready(self) -> bool:
         """Whether the group has given us our share and all of it is read up to date."""
-        return self._generation == self._reader.generation and all(held.caught_up for held in self._held.values())
+        return self.settled and all(held.caught_up for held in self._held.values())
 
     def status(self) -> list[PartitionStatus]:
         first = self._topics[0]
@@ -134,12 +141,39 @@ class FoldingWorker:
             for partition, held in sorted(self._held.items())
         ]
 
+    def readings(self) -> list[Reading]:
+        """How far each partition has been read, of what was there when it was taken over."""
+        return [
+            Reading(topic, partition, held.begun[topic], held.next[topic], held.ends[topic])
+            for partition, held in sorted(self._held.items())
+            for topic in self._topics
+        ]
+
+    async def ends(self) -> Mapping[tuple[str, int], int]:
+        """Ask Kafka how far the log goes: of what we hold, and of one partition in any case, to see that it answers."""
+        keys = [(topic, partition) for topic in self._topics for partition in self._held] or [(self._topics[0], 0)]
+        return {key: end for key, (_, end) in (await self._reader.bounds(keys)).items()}
+
+    def look(self, ends: Mapping[tuple[str, int], int] | None) -> Look:
+        """What the watchdog sees; while nothing can be written, standing still is no wonder."""
+        return Look(
+            {(topic, partition): n for partition, held in self._held.items() for topic, n in held.next.items()},
+            None if self._producer.failing else ends,
+            self._reader.waited_seconds,
+            self.last_progress_at,
+            epoch=(self._generation, self._reader.generation),
+            joined=self._reader.joined,
+        )
+
     async def run(self) -> None:
         """Work until cancelled; an error in a shard or in the client ends it."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._consume(), name=f"{self.name} consume")
                 group.create_task(self._work(), name=f"{self.name} work")
+        except* DatabaseError as errors:
+            discard_damaged([held.shard.view for held in self._held.values()], errors)
+            raise
         finally:
             self._close()
 
@@ -157,9 +191,15 @@ class FoldingWorker:
                         logger.warning("%s cannot open its partitions yet: %s", self.name, error)
                         await asyncio.sleep(RETRY_SECONDS)
                         continue
-            fetched = await self._reader.poll(max_records=MAX_RECORDS, timeout_ms=POLL_MS)
-            if fetched:
-                async with self._lock:
+            try:
+                fetched = await self._reader.poll(max_records=MAX_RECORDS, timeout_ms=POLL_MS)
+            except LogUnavailable as error:
+                logger.warning("%s cannot read on yet: %s", self.name, error)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            async with self._lock:
+                fetched = await self._following_on(fetched) if fetched else await self._pass_empty_offsets()
+                if fetched:
                     await self._handle(fetched)
             await self._commit()
 
@@ -174,24 +214,36 @@ class FoldingWorker:
             await asyncio.sleep(0)
 
     async def _work_once(self) -> bool:
-        """Let every live shard do its own work, with one round of writing for all; says whether more is left."""
+        """Let live shards do their own work, until much is to be written; says whether more is left.
+
+        Each round begins with those that have waited longest, so that a large scope moves on in all partitions alike.
+        """
         outputs: list[OutRecord] = []
         more = False
-        live = [held for held in self._held.values() if held.live]
-        for held in live:
-            written, left = held.shard.work(time.time())
+        worked: list[_Held] = []
+        for partition, held in sorted(self._held.items(), key=lambda item: (item[0] < self._turn, item[0])):
+            if not (held.live and self.settled):
+                continue
+            if len(outputs) >= ROUND_RECORDS:
+                self._turn, more = partition, True
+                break
+            written, left = held.shard.work(self._clock.now())
+            worked.append(held)
             outputs += written
             more = more or left
+            await asyncio.sleep(0)
         await self._producer.publish_all(outputs)
-        for held in live:
+        for held in worked:
             if held.shard.dirty:
                 with held.shard.view.transaction({}) as connection:
                     held.shard.save(connection)
+                await asyncio.sleep(0)
+        self.last_progress_at = self._clock.monotonic()
         return more
 
     async def _woken(self) -> None:
         try:
-            async with asyncio.timeout(WORK_EVERY_SECONDS):
+            async with asyncio.timeout(self._work_every_seconds):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -202,55 +254,116 @@ class FoldingWorker:
         assigned = self._reader.assigned
         for partition in set(self._held) - assigned:
             self._held.pop(partition).shard.view.close()
+        self._opening.keep(assigned)
+        ids = await self._reader.topic_ids(self._topics) if assigned else {}
+        said = {(t, p): await self._reader.committed(t, p) or 0 for p in sorted(assigned) for t in self._topics}
+        # The ends are asked for last, so that none of them is before what was committed meanwhile.
         bounds = await self._reader.ends(assigned) if assigned else {}
         offsets: dict[tuple[str, int], int] = {}
         for partition in sorted(assigned):
-            committed = {topic: await self._reader.committed(topic, partition) or 0 for topic in self._topics}
-            held = self._held.get(partition)
-            shard = held.shard if held else self._open_shard(partition)
-            following: dict[str, int] = {}
-            for topic in self._topics:
-                first, _ = bounds[topic, partition]
-                following[topic] = max(shard.view.offsets.get((topic, partition), 0), first)
-                offsets[topic, partition] = following[topic]
+            log = Log(ids, {(topic, partition): bounds[topic, partition] for topic in self._topics})
+            held = self._held.pop(partition, None)
+            shard, committed = self._opening.open(
+                partition, held.shard if held else None, {topic: said[topic, partition] for topic in self._topics}, log
+            )
+            offsets |= self._following.start(shard.view, log)
             ends = {topic: bounds[topic, partition][1] for topic in self._topics}
-            self._held[partition] = _Held(shard, committed, ends, following)
+            following = {topic: shard.view.offsets[topic, partition] for topic in self._topics}
+            self._held[partition] = _Held(shard, committed, ends, following, dict(following))
+            await asyncio.sleep(0)  # opening a file takes milliseconds, and there may be many
         if generation != self._reader.generation:
             return
         self._generation = generation
+        self._uncommitted = {
+            key: offset
+            for key, offset in self._uncommitted.items()
+            if key[1] in assigned and offset > self._held[key[1]].committed[key[0]]
+        }
         if offsets:
             self._reader.open(offsets)
         for held in self._held.values():
             self._advance(held)
         logger.info("%s holds partitions %s", self.name, sorted(assigned))
 
+    async def _following_on(
+        self, fetched: dict[tuple[str, int], Sequence[LogRecord]]
+    ) -> dict[tuple[str, int], Sequence[LogRecord]]:
+        """Give what follows on what has been folded. Views that something else follows on are built again."""
+        try:
+            good, bad = await self._following.check(fetched)
+        except LogUnavailable as error:
+            logger.warning("%s reads again what it cannot be sure of: %s", self.name, error)
+            self._generation = -1
+            return {}
+        for (_, partition), found in bad.items():
+            self._generation = -1
+            if held := self._held.pop(partition, None):
+                self._opening.throw_away(partition, held.shard, found)
+        for held in self._held.values():
+            self._advance(held)
+        return {} if bad else good
+
+    async def _pass_empty_offsets(self) -> dict[tuple[str, int], Sequence[LogRecord]]:
+        """Pass offsets that no longer hold a record, as compaction leaves them at the end of a partition."""
+        for partition, held in self._held.items():
+            for topic in self._topics:
+                if not self.settled or held.next[topic] >= held.ends[topic]:
+                    continue
+                position = await self._reader.position(topic, partition)
+                if position is not None and position > held.next[topic] and self.settled:
+                    held.next[topic] = position
+                    self._following.passed((topic, partition), position)
+                    self._advance(held)
+        return {}
+
     async def _handle(self, fetched: dict[tuple[str, int], Sequence[LogRecord]]) -> None:
-        outputs: list[OutRecord] = []
         folded: dict[int, dict[tuple[str, int], int]] = {}
-        for (topic, partition), records in fetched.items():
-            held = self._held.get(partition)
-            if held is None or not records:
-                continue
-            boundary = bisect_left(records, held.committed[topic], key=lambda record: record.offset)
-            for part, live in _slices(records, boundary):
-                outputs += held.shard.fold(part, live=live)
-                await asyncio.sleep(0)  # heartbeats and webhooks get their turn, however slow a rule is
-            held.next[topic] = records[-1].offset + 1
-            folded.setdefault(partition, {})[topic, partition] = records[-1].offset + 1
-        if outputs:
-            await self._producer.publish_all(outputs)
+        stamps: dict[tuple[str, int], int] = {}
+        async with asyncio.TaskGroup() as writing:
+            for (topic, partition), records in fetched.items():
+                held = self._held.get(partition)
+                if held is None or not records:
+                    continue
+                boundary = bisect_left(records, held.committed[topic], key=lambda record: record.offset)
+                for part, live in self._slices(records, boundary):
+                    began = self._clock.monotonic()
+                    outputs = held.shard.fold(part, live=live)
+                    self.last_progress_at = self._clock.monotonic()
+                    self._fit_slices(len(part), self.last_progress_at - began)
+                    held.next[topic] = part[-1].offset + 1
+                    if outputs:
+                        writing.create_task(self._producer.publish_all(outputs))
+                    await asyncio.sleep(0)  # heartbeats and webhooks get their turn, however slow a rule is
+                folded.setdefault(partition, {})[topic, partition] = records[-1].offset + 1
+                stamps[topic, partition] = records[-1].timestamp
         for partition, offsets in folded.items():
             held = self._held[partition]
-            with held.shard.view.transaction(offsets) as connection:
+            with held.shard.view.transaction(offsets, stamps) as connection:
                 held.shard.save(connection)
             self._uncommitted.update(offsets)
             self._advance(held)
+            await asyncio.sleep(0)
         self._on_folded()
-        self.last_progress_at = time.monotonic()
+        self.last_progress_at = self._clock.monotonic()
+
+    def _slices(self, records: Sequence[LogRecord], boundary: int) -> Iterable[tuple[Sequence[LogRecord], bool]]:
+        """Cut a batch into parts, each wholly before the boundary (not live) or wholly behind it (live)."""
+        for first, end, live in ((0, boundary, False), (boundary, len(records), True)):
+            start = first
+            while start < end:
+                part = records[start : min(start + self._slice_records, end)]
+                start += len(part)
+                yield part, live
+
+    def _fit_slices(self, folded: int, took_seconds: float) -> None:
+        """Make the next part as large as ``SLICE_SECONDS`` allow, going by the last; rules may be slow."""
+        fitting = int(folded * SLICE_SECONDS / took_seconds) if took_seconds > 0 else LARGEST_SLICE_RECORDS
+        self._slice_records = max(1, min(fitting, 2 * self._slice_records, LARGEST_SLICE_RECORDS))
 
     def _advance(self, held: _Held) -> None:
         """Let a shard go live once it has passed the committed offsets, and say when it has caught up."""
-        live = all(held.next[topic] >= min(held.committed[topic], held.ends[topic]) for topic in self._topics)
+        sure = not self._following.unsure(held.shard.view.offsets)
+        live = sure and all(held.next[topic] >= min(held.committed[topic], held.ends[topic]) for topic in self._topics)
         caught_up = live and all(held.next[topic] >= held.ends[topic] for topic in self._topics)
         if (live, caught_up) != (held.live, held.caught_up):
             held.live, held.caught_up = live, caught_up
@@ -259,25 +372,37 @@ class FoldingWorker:
                 self.wake()
 
     async def _commit(self, *, force: bool = False) -> None:
-        now = time.monotonic()
-        if self._uncommitted and (force or now - self._committed_at >= COMMIT_EVERY_SECONDS):
+        now = self._clock.monotonic()
+        if not force and now - self._committed_at < COMMIT_EVERY_SECONDS:
+            return
+        self._committed_at = now
+        async with self._lock:
+            await self._say_the_rest()
+        if self._uncommitted:
             offsets, self._uncommitted = self._uncommitted, {}
-            self._committed_at = now
-            await self._reader.commit(offsets)
+            if not await self._reader.commit(offsets):
+                self._uncommitted = offsets | self._uncommitted
+
+    async def _say_the_rest(self) -> None:
+        """Write what the shards keep back until a commit: another owner replays silently up to there."""
+        saying = [held for held in self._held.values() if held.live and self.settled]
+        while saying:
+            told = [(held, records) for held in saying if (records := held.shard.before_commit())]
+            await self._producer.publish_all([record for _, records in told for record in records])
+            for held, _ in told:
+                with held.shard.view.transaction({}) as connection:
+                    held.shard.save(connection)
+                await asyncio.sleep(0)
+            saying = [held for held, _ in told]
 
     def _close(self) -> None:
-        for held in self._held.values():
+        for partition, held in self._held.items():
+            if held.live and held.shard.before_commit():  # said after the next start, by whoever reads on from there
+                self._uncommitted = {key: n for key, n in self._uncommitted.items() if key[1] != partition}
             held.shard.view.close()
         self._held.clear()
 
 
-def _slices(records: Sequence[LogRecord], boundary: int) -> Iterable[tuple[Sequence[LogRecord], bool]]:
-    """Cut a batch into small parts, each wholly before the boundary (not live) or wholly behind it (live)."""
-    for start, end, live in ((0, boundary, False), (boundary, len(records), True)):
-        for first in range(start, end, SLICE_RECORDS):
-            yield records[first : min(first + SLICE_RECORDS, end)], live
-
-
-def held_views(folder: Path) -> Iterable[int]:
-    """The partitions of which a view lies in ``folder``: what a worker would like to get back."""
-    return [int(path.stem) for path in folder.glob("*.sqlite") if path.stem.isdigit()]
+def held_views(folder: Path) -> Mapping[int, int]:
+    """Give the partitions of which a view lies in ``folder``, and how many records each has folded."""
+    return {int(path.stem): records_folded(path) for path in folder.glob("*.sqlite") if path.stem.isdigit()}

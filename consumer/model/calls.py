@@ -24,10 +24,11 @@ Every order of the same events gives the same life, within these bounds:
   is taken relative to what is known, and says nothing once a webhook has come that is later than the look.
 """
 
-from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import fsum
 from typing import NamedTuple
+
+import msgspec
 
 from consumer.model.events import CallEvent
 from consumer.model.status import Status
@@ -60,8 +61,8 @@ class Progress(NamedTuple):
 
     ``order`` is the greatest (attempt, rank, provider time, tie) of the events whose attempt is known, ``closed`` the
     greatest (provider time, tie) of the final ones without a number. ``starts`` and ``retries`` count those without a
-    number. ``finished`` has a bit per finished attempt; ``figures`` holds (attempt, seconds, cost) of each, ascending,
-    where ``UNNUMBERED`` is a final status without a number, and what is below are the retries without one.
+    number. ``finished`` holds the finished attempts and ``figures`` (attempt, seconds, cost) of each, both ascending, where
+    ``UNNUMBERED`` is a final status without a number, and what is below are the retries without one.
     """
 
     status: Status | None = None
@@ -69,20 +70,20 @@ class Progress(NamedTuple):
     closed: tuple[float, int] = (0.0, -1)
     starts: int = 0
     retries: int = 0
-    finished: int = 0
+    finished: tuple[int, ...] = ()
     figures: Figures = ()
 
 
 NOTHING_YET = Progress()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What is known of one call.
+class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is known of one call. A struct, since thousands a second are made, written and read.
 
     ``seen`` holds the last event ids as 8-byte hashes, ``history`` the offsets of the events in the call's partition.
     ``since`` is the broker's time at which the present episode began; ``decided`` names the stop orders for which a
-    termination of this episode has been written.
+    termination of this episode has been written. ``carried_at`` is when the call was last written anew to the log, 0.0 for
+    never.
     """
 
     account: str
@@ -100,6 +101,17 @@ class Call:
     seen: tuple[bytes, ...] = ()
     history: tuple[int, ...] = ()
     decided: tuple[str, ...] = ()
+    carried_at: float = 0.0
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Account and call id, which no other call has."""
+        return self.account, self.call_id
+
+    @property
+    def kept_at(self) -> float:
+        """The broker's time since which the log holds all that is needed to know the call."""
+        return self.carried_at or self.first_at
 
     @property
     def status(self) -> Status | None:
@@ -109,7 +121,8 @@ class Call:
     @property
     def terminable(self) -> bool:
         """Whether the call still waits to be dialled."""
-        return self.status is not None and self.status.terminable
+        status = self.progress.status
+        return status is Status.REGISTERED or status is Status.RETRY
 
     @property
     def episode(self) -> int:
@@ -126,7 +139,8 @@ class Call:
     @property
     def attempts_finished(self) -> int:
         """How many attempts have ended, however they ended; a cancelled one never took place."""
-        return (self.progress.finished | self._closed_by_an_attempt << self.episode).bit_count()
+        finished = self.progress.finished
+        return len(finished) + (self._closed_by_an_attempt and self.episode not in finished)
 
     @property
     def seconds(self) -> float:
@@ -145,6 +159,8 @@ class Call:
 
     def _total(self, column: int) -> float:
         """Add up the attempts; one that was reported with its number and without it counts once."""
+        if len(self.progress.figures) == 1:
+            return float(self.progress.figures[0][column])
         last = self.episode
         told = [(figure[0], float(figure[column])) for figure in self.progress.figures]
         numbered = fsum(value for attempt, value in told if UNNUMBERED < attempt != last)
@@ -155,7 +171,7 @@ class Call:
 
     def with_decided(self, orders: tuple[str, ...]) -> "Call":
         """Note the orders for which a termination of this episode has been written."""
-        return replace(self, decided=tuple(dict.fromkeys((*self.decided, *orders))))
+        return msgspec.structs.replace(self, decided=tuple(dict.fromkeys((*self.decided, *orders))))
 
 
 def event_hash(event_id: str) -> bytes:
@@ -172,26 +188,72 @@ def fold(call: Call | None, event: CallEvent) -> Call:
         return call
     if event.source == HISTORY_SOURCE:
         event = _placed(call, event)
-    progress = call.progress if event.status is None else _advanced(call, event, event.status)
-    waits = progress.status is not None and progress.status.terminable
-    begins = waits and (not call.terminable or _awaited(progress.order) != call.episode)
+    progress, since, decided = call.progress, call.since, call.decided
+    if event.status is not None:
+        progress = _advanced(call, event, event.status)
+        waits = progress.status is Status.REGISTERED or progress.status is Status.RETRY
+        if waits and (not call.terminable or _awaited(progress.order) != _awaited(call.progress.order)):
+            since, decided = event.logged_at, ()
     return Call(
-        account=call.account,
-        call_id=call.call_id,
-        provider=call.provider,
-        progress=progress,
-        connected=call.connected or event.connected,
-        campaign_id=call.campaign_id or event.campaign_id,
-        agent_id=call.agent_id or event.agent_id,
-        number=call.number or event.number,
-        from_number=call.from_number or event.from_number,
-        first_at=call.first_at,
-        last_at=max(call.last_at, event.logged_at),
-        since=event.logged_at if begins else call.since,
-        seen=(*call.seen, seen)[-SEEN_EVENTS:],
-        history=(*call.history, event.position.offset)[-HISTORY:] if event.position else call.history,
-        decided=() if begins else call.decided,
+        call.account,
+        call.call_id,
+        call.provider,
+        progress,
+        call.connected or event.connected,
+        call.campaign_id or event.campaign_id,
+        call.agent_id or event.agent_id,
+        call.number or event.number,
+        call.from_number or event.from_number,
+        call.first_at,
+        max(call.last_at, event.logged_at),
+        since,
+        (*call.seen[1 - SEEN_EVENTS :], seen),
+        (*call.history[1 - HISTORY :], event.position.offset) if event.position else call.history,
+        decided,
+        call.carried_at,
     )
+
+
+def carried_on(known: Call | None, written: Call, logged_at: float) -> Call:
+    """Fold a call that was written anew as a whole, so that the log still knows it once its first events have left.
+
+    Whoever knows the call from its beginning learns only that it was written; who does not takes over what went before.
+    Written at the same moment as another event, it may be behind what is known: then it does not count as written.
+    """
+    if known is None:
+        return msgspec.structs.replace(written, carried_at=logged_at)
+    if known.first_at <= written.first_at:
+        counts = known.progress == written.progress
+        return msgspec.structs.replace(known, carried_at=logged_at) if counts else known
+    progress = _united(known.progress, written.progress)
+    same_episode = known.terminable and written.terminable and _awaited(progress.order) == written.episode
+    return msgspec.structs.replace(
+        known,
+        progress=progress,
+        connected=known.connected or written.connected,
+        campaign_id=written.campaign_id or known.campaign_id,
+        agent_id=written.agent_id or known.agent_id,
+        number=written.number or known.number,
+        from_number=written.from_number or known.from_number,
+        first_at=written.first_at,
+        last_at=max(known.last_at, written.last_at),
+        since=min(known.since, written.since) if same_episode else known.since,
+        seen=tuple(dict.fromkeys((*written.seen, *known.seen)))[-SEEN_EVENTS:],
+        history=tuple(dict.fromkeys((*written.history, *known.history)))[-HISTORY:],
+        decided=tuple(dict.fromkeys((*written.decided, *known.decided))) if same_episode else known.decided,
+        carried_at=logged_at,
+    )
+
+
+def _united(one: Progress, other: Progress) -> Progress:
+    """Unite what two lots of events of one call have said; of what both have said, the greater stands."""
+    order, closed = max(one.order, other.order), max(one.closed, other.closed)
+    starts, figures = max(one.starts, other.starts), one.figures
+    for figure in other.figures:
+        figures = _greatest(figures, figure)
+    finished = tuple(sorted({*one.finished, *other.finished}))
+    status = _status(order, closed, starts)
+    return Progress(status, order, closed, starts, max(one.retries, other.retries), finished, figures)
 
 
 def _placed(call: Call, event: CallEvent) -> CallEvent:
@@ -223,7 +285,8 @@ def _advanced(call: Call, event: CallEvent, status: Status) -> Progress:
     ended = rank >= RETRY and status is not Status.CANCELLED
     if attempt is not None:
         order = max(order, (attempt, rank, moment, TIE[status]))
-        finished |= ended << attempt
+        if ended and attempt not in finished:
+            finished = tuple(sorted((*finished, attempt)))
     if ended and told_of is not None:
         figures = _greatest(figures, (told_of, event.duration_seconds or 0.0, event.cost or 0.0))
     return Progress(_status(order, closed, starts), order, closed, starts, retries, finished, figures)
@@ -231,7 +294,9 @@ def _advanced(call: Call, event: CallEvent, status: Status) -> Progress:
 
 def _awaited(order: tuple[int, int, float, int]) -> int:
     """The last attempt the call has waited for, as far as events with a known attempt tell."""
-    return order[0] + 1 if order[1] == RETRY else max(order[0], 0)
+    if order[1] == RETRY:
+        return order[0] + 1
+    return max(0, order[0])
 
 
 def _status(order: tuple[int, int, float, int], closed: tuple[float, int], starts: int) -> Status | None:

@@ -5,11 +5,13 @@ The header ``v`` of a record names the format; a reader refuses a version it doe
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+import msgspec
 import orjson
 
-from consumer.model.events import CallEvent, Position
+from consumer.model.calls import Call
+from consumer.model.events import EMPTY, Body, CallEvent, Position
 from consumer.model.orders import Author, Fact, FactKind, Mode, Reach, StopOrder
 from consumer.model.scopes import Scope, ScopeError
 from consumer.model.status import EventType, Status
@@ -65,14 +67,44 @@ def encode_event(event: CallEvent, raw: bytes | None = None) -> bytes:
     """Write a call event; ``raw`` is the body's own JSON text, kept as it came."""
     record: dict[str, Any] = {
         name: value
-        for name, value in zip(CallEvent._fields, event, strict=True)
-        if value is not None and value is not False and value != {} and name not in _NOT_WRITTEN
+        for name, value in zip(_BEFORE_RAW, event, strict=False)
+        if value is not None and value is not False and (value or not isinstance(value, dict))
     }
+    record["source"] = event.source
+    if raw is None and isinstance(event.raw, Body):
+        raw = event.raw.json
     record["raw"] = orjson.Fragment(raw) if raw is not None else event.raw
     return orjson.dumps(record)
 
 
-_NOT_WRITTEN = frozenset({"raw", "logged_at", "position"})
+_BEFORE_RAW = CallEvent._fields[: CallEvent._fields.index("raw")]
+
+
+class _Written(msgspec.Struct):
+    """A call event as its record holds it; msgspec checks the types while it reads, and leaves ``raw`` unread."""
+
+    account: str
+    provider: str
+    call_id: str
+    event_id: str
+    type: EventType
+    status: Status | None = None
+    attempt: Annotated[int, msgspec.Meta(ge=0, le=_MOST)] | None = None
+    campaign_id: str | None = None
+    agent_id: str | None = None
+    number: str | None = None
+    from_number: str | None = None
+    at: float | None = None
+    duration_seconds: float | None = None
+    cost: float | None = None
+    connected: bool = False
+    analysis: dict[str, Any] | None = None
+    args: dict[str, Any] | None = None
+    raw: msgspec.Raw = msgspec.Raw(b"{}")
+    source: str = "webhook"
+
+
+_read_event = msgspec.json.Decoder(_Written).decode
 
 
 def decode_event(value: bytes | None, position: Position, logged_at: float) -> CallEvent:
@@ -82,35 +114,63 @@ def decode_event(value: bytes | None, position: Position, logged_at: float) -> C
         CodecError: the record is not a call event.
 
     """
-    record = loads(value)
-    _check_types(record, ("account", "provider", "call_id", "event_id"))
     try:
-        status = record.get("status")
-        return CallEvent(
-            account=record["account"],
-            provider=record["provider"],
-            call_id=record["call_id"],
-            event_id=record["event_id"],
-            type=EventType(record["type"]),
-            status=Status(status) if status else None,
-            attempt=record.get("attempt"),
-            campaign_id=record.get("campaign_id"),
-            agent_id=record.get("agent_id"),
-            number=record.get("number"),
-            from_number=record.get("from_number"),
-            at=record.get("at"),
-            duration_seconds=record.get("duration_seconds"),
-            cost=record.get("cost"),
-            connected=record.get("connected", False),
-            analysis=record.get("analysis", {}),
-            args=record.get("args", {}),
-            raw=record.get("raw", {}),
-            source=record.get("source", "webhook"),
-            logged_at=logged_at,
-            position=position,
-        )
-    except (KeyError, ValueError) as error:
-        raise CodecError(f"the record is not a call event: {error!r}") from error
+        w = _read_event(value or b"")
+    except msgspec.DecodeError as error:
+        raise CodecError(f"the record is not a call event: {error}") from error
+    raw = bytes(w.raw)
+    if not raw.startswith(b"{"):
+        raise CodecError("the record is not a call event: raw is no object")
+    return CallEvent(
+        w.account,
+        w.provider,
+        w.call_id,
+        w.event_id,
+        w.type,
+        w.status,
+        w.attempt,
+        w.campaign_id,
+        w.agent_id,
+        w.number,
+        w.from_number,
+        w.at,
+        w.duration_seconds,
+        w.cost,
+        w.connected,
+        w.analysis or EMPTY,
+        w.args or EMPTY,
+        Body(raw),
+        w.source,
+        logged_at,
+        position,
+    )
+
+
+_CALL_FIELDS = Call.__struct_fields__
+
+
+def encode_carried(call: Call) -> bytes:
+    """Write a call as a whole, with the names of its fields: what a view need not keep, people want to read."""
+    return orjson.dumps({"carried": dict(zip(_CALL_FIELDS, msgspec.to_builtins(call), strict=True))})
+
+
+def is_carried(value: bytes | None) -> bool:
+    """Whether a record of ``call-events`` is a call written as a whole."""
+    return value is not None and value.startswith(b'{"carried":')
+
+
+def decode_carried(value: bytes | None) -> Call:
+    """Read a call that was written as a whole.
+
+    Raises:
+        CodecError: the record is not a call.
+
+    """
+    try:
+        told = loads(value)["carried"]
+        return msgspec.convert([told[name] for name in _CALL_FIELDS], Call)
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise CodecError(f"the record is not a call: {error!r}") from error
 
 
 def encode_order(order: StopOrder) -> bytes:
@@ -118,7 +178,7 @@ def encode_order(order: StopOrder) -> bytes:
     record = _plain(order)
     record["kind"] = "order"
     record["scope"] = order.scope.as_dict()
-    return orjson.dumps(record)
+    return _dumps(record)
 
 
 def encode_fact(fact: Fact) -> bytes:
@@ -171,7 +231,7 @@ def encode_termination_record(record: Record) -> bytes:
     plain = _plain(record)
     if isinstance(record, Decision) and record.scope:
         plain["scope"] = record.scope.as_dict()
-    return orjson.dumps({"kind": _KINDS[type(record)], **plain})
+    return _dumps({"kind": _KINDS[type(record)], **plain})
 
 
 def decode_termination_record(value: bytes | None) -> Record:
@@ -226,7 +286,7 @@ def encode_termination(termination: Termination) -> bytes:
     """Write a termination with all its facts, as views keep it."""
     plain = {name: getattr(termination, name) for name in _NAMES[Termination]}
     plain["scope"] = termination.scope.as_dict() if termination.scope else None
-    return orjson.dumps(plain)
+    return _dumps(plain)
 
 
 def decode_termination(value: bytes) -> Termination:
@@ -262,6 +322,17 @@ def _plain(value: Any) -> dict[str, Any]:
         for name in _NAMES[type(value)]
         if (content := getattr(value, name)) not in (None, (), "") or name in {"hold", "reason", "detail", "call_id"}
     }
+
+
+def _dumps(record: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(record, default=_as_object)
+
+
+def _as_object(value: object) -> dict[str, Any]:
+    """Write a position with the names of its parts; orjson asks for each named tuple."""
+    if isinstance(value, Position):
+        return value._asdict()
+    raise TypeError(f"{type(value).__name__} is no part of a record")
 
 
 def _check_types(record: Mapping[str, Any], required: Sequence[str]) -> None:

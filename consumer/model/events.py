@@ -1,16 +1,16 @@
 """Call events: webhooks in one shape, whoever sent them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
+
+import orjson
 
 from consumer.model.status import EventType, Status
 
 EMPTY: Final[Mapping[str, Any]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a record stands in Kafka: the evidence of a decision."""
 
     topic: str
@@ -19,6 +19,34 @@ class Position:
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}@{self.offset}"
+
+
+class Body(Mapping[str, Any]):
+    """A webhook's body as its JSON text, parsed when somebody first looks into it: most folds never do."""
+
+    __slots__ = ("_parsed", "json")
+
+    def __init__(self, json: bytes) -> None:
+        self.json = json
+        self._parsed: Mapping[str, Any] | None = None
+
+    @property
+    def parsed(self) -> Mapping[str, Any]:
+        if self._parsed is None:
+            self._parsed = orjson.loads(self.json)
+        return self._parsed
+
+    def __getitem__(self, name: str) -> Any:
+        return self.parsed[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parsed)
+
+    def __len__(self) -> int:
+        return len(self.parsed)
+
+    def __repr__(self) -> str:
+        return repr(self.parsed)
 
 
 class CallEvent(NamedTuple):
@@ -50,3 +78,8 @@ class CallEvent(NamedTuple):
     source: str = "webhook"
     logged_at: float = 0.0
     position: Position | None = None
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Account and id of the call that the event is of."""
+        return self.account, self.call_id

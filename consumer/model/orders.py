@@ -104,7 +104,10 @@ class OrderRecord:
     decision_ttl: float = 900.0
 
     def fact(self, kind: FactKind) -> Fact | None:
-        return next((fact for fact in self.facts if fact.kind is kind), None)
+        for fact in self.facts:
+            if fact.kind is kind:
+                return fact
+        return None
 
     def with_fact(self, fact: Fact) -> "OrderRecord":
         """Add a fact; of two of a kind the earlier stays, in whatever order they are read."""

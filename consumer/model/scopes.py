@@ -182,7 +182,7 @@ def _ids(field: str, values: Iterable[object]) -> tuple[str, ...]:
 def _numbers(values: Iterable[object]) -> tuple[str, ...]:
     numbers = []
     for value in _ids("mobile_numbers", values):
-        number = normalise_number(value)
+        number = value if E164.fullmatch(value) else normalise_number(value)
         if not E164.fullmatch(number):
             raise ScopeError(
                 "scope.mobile_numbers", "holds a number that is not E.164 (+ and country code, as +918882876897)"

@@ -14,6 +14,8 @@ class Status(StrEnum):
     ERROR = "error"
     CANCELLED = "cancelled"
 
+    __hash__ = str.__hash__  # Enum's own is written in Python, and these are looked up for every event
+
     @property
     def terminable(self) -> bool:
         """Whether the call waits to be dialled, so that a provider may still be told not to."""
@@ -38,3 +40,5 @@ class EventType(StrEnum):
     RECORDING = "recording"
     ANALYSIS = "analysis"
     OTHER = "other"
+
+    __hash__ = str.__hash__

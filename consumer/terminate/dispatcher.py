@@ -24,7 +24,7 @@ FAILING = {AnswerClass.UNKNOWN, AnswerClass.NOT_SENT}
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How an account's sending goes, for the page and the metrics. Times are seconds since the epoch."""
+    """How an account's sending goes, for the page and the metrics. Times are on the clock that ``now`` was taken from."""
 
     breaker: str
     held: str | None
@@ -35,7 +35,7 @@ class Health:
 
 
 class Dispatcher:
-    """The sending side of one account. ``now`` is in seconds since the epoch throughout."""
+    """The sending side of one account. ``now`` is in seconds on a monotonic clock: one set back must hold nothing up."""
 
     def __init__(self, account: Account, *, now: float, batch_limit: int = LARGEST_BATCH) -> None:
         limit = account.rate_limit

@@ -1,8 +1,8 @@
 """Asking a provider how calls and scopes stand. What it says of a call becomes a call event like any webhook."""
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from consumer.kafka.clock import SYSTEM_CLOCK, Clock
 from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.topics import Topics
 from consumer.model.accounts import Account
@@ -20,13 +20,21 @@ class Inspector:
     """The reading side of one account. Tokens of its rate limit are the caller's matter."""
 
     def __init__(
-        self, account: Account, provider: Provider, sender: Sender, producer: Producer, topics: Topics
+        self,
+        account: Account,
+        provider: Provider,
+        sender: Sender,
+        producer: Producer,
+        topics: Topics,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._account = account
         self._provider = provider
         self._sender = sender
         self._producer = producer
         self._topics = topics
+        self._clock = clock
 
     async def look(self, t: Termination, token: Callable[[], Awaitable[None]]) -> tuple[Answer, list[Record]]:
         """Ask the provider how a call or a scope stands; what it says of a call also becomes a call event.
@@ -42,7 +50,7 @@ class Inspector:
                 return look, []
             if look.event:
                 await self.publish([look.event])
-            return look.answer, looks.records_of_look(t, look, time.time())
+            return look.answer, looks.records_of_look(t, look, self._clock.now())
         if self._provider.capabilities.scope_state:
             whole = WholeScope(t.scope)
             state = await self._sender.ask(
@@ -51,7 +59,7 @@ class Inspector:
             )
             if isinstance(state, Answer):
                 return state, []
-            return state.answer, looks.records_of_scope_state(t, state, time.time())
+            return state.answer, looks.records_of_scope_state(t, state, self._clock.now())
         return await self._look_by_history(t, token)
 
     async def _look_by_history(
@@ -75,7 +83,7 @@ class Inspector:
                 waiting += page.events
                 query = page.following
         await self.publish([event for event in waiting if looks.covered(t.scope, event)])
-        return Answer(AnswerClass.ACCEPTED), looks.records_of_scope_history(t, waiting, time.time())
+        return Answer(AnswerClass.ACCEPTED), looks.records_of_scope_history(t, waiting, self._clock.now())
 
     async def look_up(self, call_id: str) -> Look:
         """Look up a call that nothing was decided about, and make it known."""

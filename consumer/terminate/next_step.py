@@ -20,9 +20,12 @@ NONE_TERMINABLE_SECONDS = 2.0
 
 
 def next_step(t: Termination, account: Account, capabilities: Capabilities) -> NextStep:
-    """Say what is to be done with ``t``: ``send`` it, ``look`` how its call stands or ``close`` it, and from when on."""
+    """Say what is to be done with ``t``: ``send`` it, ``look`` how its call stands or ``close`` it, and from when on.
+
+    Nothing while only the log tells of it: the decision, which says what it is aimed at, is still to be read.
+    """
     due = _due(t, account)
-    if due is None:
+    if due is None or t.decided_status is None:
         return NOTHING
     if t.state is State.WAITING:
         return NextStep("send", due)

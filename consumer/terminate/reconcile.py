@@ -41,7 +41,10 @@ def queries_for(orders: Iterable[OrderRecord]) -> tuple[HistoryQuery, ...]:
 
 
 class Reconciler:
-    """Sweeps one account's history, a page at a time. ``now`` is in seconds since the epoch."""
+    """Sweeps one account's history, a page at a time.
+
+    ``moment`` is in seconds on a monotonic clock, ``now`` in seconds since the epoch, as the orders have it.
+    """
 
     def __init__(self, every_seconds: float | None) -> None:
         self._every = every_seconds
@@ -51,7 +54,7 @@ class Reconciler:
         self._known: OrderedDict[str, State] = OrderedDict()
         self._named: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def next_page(self, wanted: Iterable[HistoryQuery], now: float) -> HistoryQuery | None:
+    def next_page(self, wanted: Iterable[HistoryQuery], moment: float) -> HistoryQuery | None:
         """Give the next page to read, None while one is being read or every wanted listing is fresh enough.
 
         The first sweep waits a little: right after an order, the account's rate belongs to the stops.
@@ -59,11 +62,11 @@ class Reconciler:
         if self._every is None or self._reading:
             return None
         if not self._pages:
-            first_at = now - self._every + min(FIRST_SWEEP_SECONDS, self._every)
-            due = [query for query in wanted if now - self._swept_at.setdefault(query, first_at) >= self._every]
+            first_at = moment - self._every + min(FIRST_SWEEP_SECONDS, self._every)
+            due = [query for query in wanted if moment - self._swept_at.setdefault(query, first_at) >= self._every]
             self._pages = [(query, query) for query in due]
             for query in due:
-                self._swept_at[query] = now
+                self._swept_at[query] = moment
         self._reading = bool(self._pages)
         return self._pages[0][1] if self._pages else None
 

@@ -1,11 +1,8 @@
 """The terminate role: one loop per account, sending for those whose partition this worker holds."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from consumer.kafka.producer import Producer
-from consumer.kafka.topics import Topics
-from consumer.kafka.worker import FoldingWorker
 from consumer.model.accounts import Account
 from consumer.model.provider import Provider
 from consumer.terminate.account_loop import AccountHealth, AccountLoop, LoopParts
@@ -17,14 +14,10 @@ class TerminateRole:
     def __init__(
         self,
         *,
-        worker: FoldingWorker,
-        producer: Producer,
-        topics: Topics,
+        parts: LoopParts,
         accounts: Mapping[str, Account],
         providers: Mapping[str, Provider],
-        generation: Callable[[], int],
     ) -> None:
-        parts = LoopParts(worker, producer, topics, generation)
         self._loops = {
             account.name: AccountLoop(account, providers[account.provider], parts) for account in accounts.values()
         }
@@ -37,6 +30,11 @@ class TerminateRole:
     def health(self, account: str) -> AccountHealth | None:
         """How the sending of an account goes; None where another worker owns it."""
         return self._loops[account].health()
+
+    def healths(self) -> dict[str, AccountHealth]:
+        """How the sending goes, of each account that this worker owns."""
+        found = {account: loop.health() for account, loop in self._loops.items()}
+        return {account: health for account, health in found.items() if health}
 
     async def run(self) -> None:
         """Send until cancelled; what is in flight then is finished within a grace period."""

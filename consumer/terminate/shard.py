@@ -2,25 +2,24 @@
 
 import logging
 import sqlite3
-import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from consumer.kafka.clock import SYSTEM_CLOCK, Clock
 from consumer.kafka.ledger import SCHEMA, Ledger
+from consumer.kafka.order_book import FROM_THE_FIRST, Place, StoredOrderBook
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.reader import LogRecord
 from consumer.kafka.topics import Topics
 from consumer.kafka.view import View
 from consumer.model.accounts import Account
 from consumer.model.codec import CodecError, decode_termination_record, encode_termination_record
-from consumer.model.identity import termination_id
-from consumer.model.order_book import OrderBook
 from consumer.model.orders import EMERGENCY, Mode, OrderRecord, OrderState, effective_mode
 from consumer.model.provider import Provider
 from consumer.model.status import Status
 from consumer.model.terminations import Attempt, Decision, Ended, Record, Result, State, Termination
-from consumer.terminate import covered, metrics
+from consumer.terminate import covered, endings, metrics
 from consumer.terminate.entries import closed
 from consumer.terminate.next_step import StepOf, closing_outcome
 
@@ -30,6 +29,7 @@ QUIET_SECONDS = 0.02
 CLOSE_AT_ONCE = 500
 NOT_JUDGED = {OrderState.PROPOSED, OrderState.AWAITING_APPROVAL}
 MANY = 100
+NAMING_AT_ONCE = 50
 
 __all__ = ["SCHEMA", "Choice", "TerminateShard"]
 
@@ -59,18 +59,21 @@ class TerminateShard:
         view: View,
         *,
         topics: Topics,
-        book: OrderBook,
+        book: StoredOrderBook,
         accounts: Mapping[str, Account],
         providers: Mapping[str, Provider],
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.view = view
         self.ledger = Ledger(view.connection, StepOf(accounts, providers))
         self.caught_up = False
         self._topics = topics
         self._book = book
+        self._clock = clock
         self._spares_live = {
             name: providers[account.provider].capabilities.everything_spares_live for name, account in accounts.items()
         }
+        self._named_after: dict[str, Place] = {}
         self._gathering: dict[str, _Gathering] = {}
         self._answered: dict[str, list[str]] = {}
 
@@ -87,13 +90,19 @@ class TerminateShard:
                 logger.error("%s/%d@%d is skipped: %s", record.topic, record.partition, record.offset, error)
                 continue
             before, after = self.ledger.fold(change)
+            logged_at = record.timestamp / 1_000
             self._notice(change, after)
             if live and after is not None and isinstance(change, Ended) and change.status is Status.CANCELLED:
                 for shared in covered.shared_request(after, self._book, self.ledger.get):
                     _, after = self.ledger.fold(shared)
                     outputs.append(self.record(shared))
-            if live and after is not None and (closing := self._ended(before, after, record)):
-                metrics.OUTCOMES.labels(after.account, closing.outcome).inc()
+            if (
+                live
+                and after is not None
+                and (closing := endings.closing(change, before, after, logged_at, self.ledger.get))
+            ):
+                metrics.OUTCOMES.labels(closing.account, closing.outcome).inc()
+                self.ledger.fold(closing)
                 outputs.append(self.record(closing))
         return outputs
 
@@ -115,6 +124,9 @@ class TerminateShard:
             logger.warning("call %s of %s is %s: %s", t.call_id, t.account, outcome, reason)
         return outputs, len(due) == CLOSE_AT_ONCE
 
+    def before_commit(self) -> list[OutRecord]:
+        return []
+
     def save(self, connection: sqlite3.Connection) -> None:
         self.ledger.save(connection)
 
@@ -123,7 +135,7 @@ class TerminateShard:
         return self._answered.pop(account, [])
 
     def gathered_at(self, account: Account) -> float:
-        """When (monotonic) a batch that is not full may leave: after the linger, and after a scan has gone quiet."""
+        """When, in monotonic seconds, a batch that is not full may leave: after the linger and once a scan has gone quiet."""
         gathering = self._gathering.get(account.name)
         if gathering is None:
             return 0.0
@@ -146,7 +158,7 @@ class TerminateShard:
 
         A stop of a whole scope is a request of its own.
         """
-        batch: list[Termination] = []
+        batch: dict[str, Termination] = {}
         settled: list[Attempt | Result] = []
         skip = set(busy)
         while len(batch) < limit:
@@ -164,15 +176,18 @@ class TerminateShard:
                 elif t.scope is not None and batch:
                     return self._chosen(batch, settled)
                 else:
-                    batch.append(t)
+                    if twin := batch.get(t.call_id):
+                        past, t = sorted((twin, t), key=lambda one: one.episode)  # noqa: PLW2901 -- the later one
+                        settled.append(closed(past, State.MISSED, now, "the call has come back to wait once more"))
+                    batch[t.call_id] = t
                     if t.scope is not None:
                         return self._chosen(batch, settled)
         return self._chosen(batch, settled)
 
-    def _chosen(self, batch: list[Termination], settled: list[Attempt | Result]) -> Choice:
+    def _chosen(self, batch: Mapping[str, Termination], settled: list[Attempt | Result]) -> Choice:
         for result in settled:
             self.ledger.fold(result)
-        return Choice(tuple(batch), tuple(settled))
+        return Choice(tuple(batch.values()), tuple(settled))
 
     def still_wanted(self, ids: tuple[str, ...], now: float) -> tuple[Termination, ...]:
         """Look again at calls set aside for a smaller request."""
@@ -180,9 +195,16 @@ class TerminateShard:
         judged = (t for t in found if t and not t.state.over and self._can_be_judged(t, now))
         return tuple(t for t in judged if not self._no_longer_wanted(t, now))
 
-    def orders_in_force(self, account: str, now: float) -> list[OrderRecord]:
-        """The orders of an account that want calls stopped now."""
-        return [record for record in self._book if record.order.account == account and record.in_force(now)]
+    def orders_to_sweep_for(self, account: str, now: float) -> list[OrderRecord]:
+        """One order in force for each listing of the account's history that shows calls under orders."""
+        return self._book.one_of_each_listing(account, now)
+
+    def orders_naming_calls(self, account: str, now: float) -> list[OrderRecord]:
+        """The next orders in force of an account that name calls by id: some at a time, round and round."""
+        after = self._named_after.get(account, FROM_THE_FIRST)
+        found = self._book.naming_calls(account, now, after=after, limit=NAMING_AT_ONCE)
+        self._named_after[account] = found[-1][0] if len(found) == NAMING_AT_ONCE else FROM_THE_FIRST
+        return [record for _, record in found]
 
     def known_waiting(self, t: Termination) -> int:
         """How many calls were known to wait in the scope that ``t`` stops as a whole, as far as its orders saw them."""
@@ -199,47 +221,26 @@ class TerminateShard:
         value = encode_termination_record(record)
         return OutRecord(self._topics.termination_log.name, partition, record.termination_id.encode(), value)
 
-    def _ended(self, before: Termination | None, after: Termination, record: LogRecord) -> Result | None:
-        """The outcome to be logged when the call's own events settle a termination.
-
-        A call that rang and came back to the queue while our request travelled is stopped by that request, though it was
-        made for the episode before: cancelled without a request of its own, and yet by us.
-        """
-        closing = _ended_by_itself(before, after, record)
-        if closing and closing.outcome is State.MISSED and after.ended and after.ended.status is Status.CANCELLED:
-            earlier = self._asked_in_an_earlier_episode(after)
-            if earlier:
-                detail = f"stopped by request {earlier}, made while it came back to the queue"
-                return replace(closing, outcome=State.CONFIRMED, detail=detail, late_seconds=None)
-        return closing
-
-    def _asked_in_an_earlier_episode(self, t: Termination) -> str | None:
-        for episode in range(t.episode - 1, -1, -1):
-            earlier = self.ledger.get(termination_id(t.account, t.call_id, episode))
-            if earlier and earlier.sends:
-                return earlier.attempts[-1].request_id
-        return None
-
     def _notice(self, change: Record, after: Termination | None) -> None:
         if isinstance(change, Result) and change.request_id:
             self._answered.setdefault(change.account, []).append(change.request_id)
         if not isinstance(change, Decision) or after is None or after.state is not State.WAITING:
             return
-        moment = time.monotonic()
+        moment = self._clock.monotonic()
         gathering = self._gathering.setdefault(after.account, _Gathering(moment))
         gathering.emergency = gathering.emergency or after.lane == EMERGENCY
         if change.bulk:
             gathering.last_bulk_at = moment
 
     def _can_be_judged(self, t: Termination, now: float) -> bool:
-        """Whether an order wants it, or all of them are known to be over.
+        """Whether an order enforces it, or all of them are known and none is still to be let through.
 
         The correlator, which decided, may have read ``stop-orders`` further than we have: an order that is not there yet,
         or not let through yet, is waited for.
         """
         known = [self._book.get(order_id) for order_id in t.orders]
-        states = [record.state(now) if record else OrderState.PROPOSED for record in known]
-        judged = OrderState.IN_FORCE in states or NOT_JUDGED.isdisjoint(states)
+        states = {record.state(now) if record else OrderState.PROPOSED for record in known}
+        judged = NOT_JUDGED.isdisjoint(states) or any(record and _enforces(record, t, now) for record in known)
         return judged and not covered.must_wait(t, self._book, self.ledger.get)
 
     def _no_longer_wanted(self, t: Termination, now: float) -> Result | None:
@@ -249,33 +250,15 @@ class TerminateShard:
             record = self._book.get(order_id)
             if record is None:
                 continue
-            state = record.state(now)
-            mode = effective_mode(record.order, t.call_id, t.campaign_id)
-            if state is OrderState.IN_FORCE and mode is Mode.ENFORCE:
+            if _enforces(record, t, now):
                 if t.scope is None or self._spares_live[t.account] or record.order.allow_live:
                     return None
                 return closed(t, State.FAILED, now, "it may cut live calls, and the order does not say allow_live")
-            states.append(state)
+            states.append(record.state(now))
         if OrderState.EXPIRED in states:
             return closed(t, State.EXPIRED, now, "its order expired before it could be sent")
         return closed(t, State.WITHDRAWN, now, "no order wants it any more")
 
 
-def _ended_by_itself(before: Termination | None, after: Termination, record: LogRecord) -> Result | None:
-    """The outcome to be logged when the call's own events settle a termination."""
-    settled = {State.CONFIRMED, State.MISSED}
-    if after.state not in settled or (before is not None and before.state is after.state) or after.ended is None:
-        return None
-    source = after.ended.evidence
-    return Result(
-        termination_id=after.termination_id,
-        account=after.account,
-        call_id=after.call_id,
-        episode=after.episode,
-        at=record.timestamp / 1_000,
-        outcome=after.state,
-        detail=f"the call is {after.ended.status}",
-        orders=after.orders,
-        confirmed_by=f"{after.ended.source} {source}" if source else after.ended.source,
-        late_seconds=after.missed_by_seconds,
-    )
+def _enforces(record: OrderRecord, t: Termination, now: float) -> bool:
+    return record.in_force(now) and effective_mode(record.order, t.call_id, t.campaign_id) is Mode.ENFORCE

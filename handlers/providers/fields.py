@@ -20,6 +20,7 @@ MAX_NUMBER = 1e15
 MILLISECONDS_FROM = 1e11
 LAST_SECOND = 253_402_300_799
 """The end of the year 9999, in seconds since the epoch."""
+STATUSES = {status.value: status for status in Status}
 
 
 def at_path(body: Mapping[str, Any], path: str) -> Any:
@@ -90,6 +91,8 @@ def phone_number(value: Any, field: str) -> str | None:
 
 def whole_number(value: Any, field: str) -> int | None:
     """Read a count from 0 to 1,000, also when it was sent as a text."""
+    if type(value) is int and 0 <= value <= MAX_ATTEMPT:
+        return value
     number = decimal_number(value, field)
     if number is None:
         return None
@@ -135,10 +138,10 @@ def call_status(value: Any, field: str) -> Status | None:
     """Read one of the seven statuses; another one is not guessed at."""
     if value is None or value == "":
         return None
-    try:
-        return Status(str(value).lower())
-    except ValueError as error:
-        raise NotUnderstood(f"{field} is {str(value)[:40]!r}, which is no documented status") from error
+    status = STATUSES.get(str(value).lower())
+    if status is None:
+        raise NotUnderstood(f"{field} is {str(value)[:40]!r}, which is no documented status")
+    return status
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

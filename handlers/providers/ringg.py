@@ -58,6 +58,8 @@ OWN_NAMES = {
     "number": "to_number",
     "at": "called_on",
 }
+OWN_NAMES_OF_EVENTS = {**OWN_NAMES, "attempt": "retry_count"}
+OWN_NAMES_OF_CALLBACKS = {**OWN_NAMES, "attempt": "retry"}
 SELECTORS = frozenset(
     frozenset(names)
     for names in (
@@ -211,7 +213,7 @@ class Ringg(BaseProvider):
         kind = EVENT_TYPES.get(str(body["event_type"]))
         if kind is None:
             raise NotUnderstood(f"event_type is {str(body['event_type'])[:60]!r}, which is not documented")
-        data = fields.mapped(account, body, body, {**OWN_NAMES, "attempt": "retry_count"})
+        data = fields.mapped(account, body, body, OWN_NAMES_OF_EVENTS)
         status = fields.call_status(data.get("status"), "status")
         if kind is EventType.FINISHED and status is None:
             raise NotUnderstood("call_completed has no status")
@@ -224,7 +226,7 @@ class Ringg(BaseProvider):
         return self._build(account, _Body(body, data, event_id, "retry_count"), kind, status, analysis)
 
     def _callback(self, account: Account, body: Mapping[str, Any], event_id: str) -> CallEvent:
-        data = fields.mapped(account, body, body["data"], {**OWN_NAMES, "attempt": "retry"})
+        data = fields.mapped(account, body, body["data"], OWN_NAMES_OF_CALLBACKS)
         status = fields.call_status(data.get("status"), "data.status")
         if status is None:
             raise NotUnderstood("data.status is missing")

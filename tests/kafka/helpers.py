@@ -109,6 +109,7 @@ class Breakable:
     """A broker that tests may kill and stop; every test leaves it answering."""
 
     def __init__(self, data_dir: Path) -> None:
+        self.log_dir = data_dir / "kafka" / "node-1" / "data"
         self._kafka = EmbeddedKafka(data_dir, on_progress=self._note)
         self._back = asyncio.Event()
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from consumer.ingest import server
+from consumer.ingest import desk, server
 from consumer.ingest.cloudevents import BATCH, JSON, MAX_EVENTS, STRUCTURED
 from consumer.ingest.server import WebhookServer
 from consumer.model.codec import decode_event
@@ -174,7 +174,7 @@ async def test_too_much_in_flight_is_429_for_cloud_events_only_and_kafka_away_is
     breakable_kafka: Breakable, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "MAX_IN_FLIGHT", 2)
-    monkeypatch.setattr(server, "ACK_SECONDS", 1.5)
+    monkeypatch.setattr(desk, "ACK_SECONDS", 1.5)
     async with stage(breakable_kafka.servers, topic_prefix) as it:
         with breakable_kafka.paused():
             batch = [event(f"batch-{n}") for n in range(50)]

@@ -4,7 +4,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
+from unittest.mock import ANY
 
 import aiohttp
 import orjson
@@ -243,6 +245,53 @@ async def test_body_too_large_is_413_whether_or_not_it_says_its_length(ingest: I
             assert response.status == 413
     filler = MAX_BODY - len(orjson.dumps(completed("just-fits", args="")))
     assert (await ingest.send(completed("just-fits", args="x" * filler))).status == 200
+
+
+async def test_webhooks_on_one_connection_are_answered_in_order_with_whole_heads(ingest: Ingest) -> None:
+    def request(call_id: str, version: str = "1.1", connection: str = "keep-alive") -> bytes:
+        body = orjson.dumps(completed(call_id))
+        head = f"POST /webhooks/acme HTTP/{version}\r\nHost: x\r\nConnection: {connection}\r\n"
+        return f"{head}X-Webhook-Secret: {SECRET}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+    async def answer() -> tuple[str, dict[str, str]]:
+        status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+        headers = dict(line.split(": ") for line in lines)
+        body = orjson.loads(await reader.readexactly(int(headers["Content-Length"])))
+        assert list(body) == ["event_id"]
+        assert headers["Content-Type"] == "application/json"
+        assert abs(parsedate_to_datetime(headers["Date"]).timestamp() - time.time()) < 5
+        return status, headers
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
+    first, second, halved, last = request("one"), request("two"), request("halved"), request("last", connection="close")
+    writer.write(first + second + halved[:-20])
+    assert [await answer(), await answer()] == 2 * [("HTTP/1.1 200 OK", ANY)]
+    writer.write(halved[-20:] + last)
+    assert (await answer())[0] == "HTTP/1.1 200 OK"
+    assert (await answer())[1]["Connection"] == "close"
+    assert await reader.read() == b""
+    writer.close()
+    reader, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
+    for call_id in ("old", "old-too"):
+        writer.write(request(call_id, version="1.0"))
+        status, headers = await answer()
+        assert (status, headers["Connection"]) == ("HTTP/1.0 200 OK", "keep-alive")
+    writer.close()
+    for call_id in ("one", "two", "halved", "last", "old", "old-too"):
+        await ingest.event(call_id)
+
+
+async def test_sender_that_leaves_without_its_answer_harms_nobody(ingest: Ingest) -> None:
+    body = orjson.dumps(completed("left"))
+    head = f"POST /webhooks/acme HTTP/1.1\r\nHost: x\r\nX-Webhook-Secret: {SECRET}\r\nContent-Length: {len(body)}"
+    for _ in range(20):
+        _, writer = await asyncio.open_connection("127.0.0.1", ingest.port)
+        writer.write(head.encode() + b"\r\n\r\n" + body)
+        await writer.drain()
+        writer.transport.abort()
+    answers = await asyncio.gather(*[ingest.send(completed(f"stays-{n}")) for n in range(20)])
+    assert {answer.status for answer in answers} == {200}
+    await until(lambda: ingest.webhooks._in_flight == 0)
 
 
 async def test_slow_body_is_408(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,18 +1,24 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
-from consumer.kafka.order_feed import OrderFeed, fact_record, order_record
+from consumer.kafka.order_book import StoredOrderBook
+from consumer.kafka.order_feed import SLICE_RECORDS, OrderFeed, fact_record, order_record
 from consumer.kafka.producer import OutRecord
+from consumer.kafka.progress import Reading
 from consumer.kafka.reader import LogRecord, TopicReader
 from consumer.model.codec import decode_order_record
-from consumer.model.order_book import OrderBook
 from consumer.model.orders import Author, Fact, FactKind, OrderState, StopOrder
 from consumer.model.scopes import Scope
 from tests.kafka.helpers import Installation, in_background, installed, until
+from tests.unit.values import waiting_call
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
 
@@ -31,8 +37,9 @@ def a_fact(order_id: str, kind: FactKind) -> Fact:
 
 
 @asynccontextmanager
-async def fed(log: Installation) -> AsyncIterator[OrderFeed]:
-    feed = OrderFeed(log.connection, log.topics.stop_orders)
+async def fed(log: Installation, path: Path | None = None) -> AsyncIterator[OrderFeed]:
+    book = StoredOrderBook(path, cluster_id=log.cluster.cluster_id) if path else None
+    feed = OrderFeed(log.connection, log.topics.stop_orders, book=book)
     await feed.start()
     try:
         async with in_background(feed.run()):
@@ -113,7 +120,7 @@ async def test_compaction_leaves_the_same_book(kafka_servers: str, topic_prefix:
 
 def facts_in(records: Sequence[LogRecord]) -> dict[str, set[FactKind]]:
     """Fold records of ``stop-orders`` into the kinds of facts of every order."""
-    book = OrderBook()
+    book = StoredOrderBook()
     for record in records:
         change = decode_order_record(record.value, record.timestamp / 1_000)
         if isinstance(change, StopOrder):
@@ -166,3 +173,88 @@ async def test_slow_broker_is_not_taken_for_the_end_of_the_topic(
             await feed.caught_up()
             assert len(feed.book) == 5
             assert feed.next_offset == 5
+
+
+async def test_restart_reads_only_what_is_new(kafka_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    async with installed(kafka_servers, topic_prefix) as log:
+        topic = log.topics.stop_orders
+        await log.producer.publish_all(order_record(topic, an_order(str(n), OPERATOR)) for n in range(300))
+        async with fed(log, tmp_path / "0.sqlite") as feed:
+            await feed.caught_up()
+            assert feed.records_folded == 300
+            assert feed.readings() == [Reading(topic.name, 0, begun=0, position=300, end=300)]
+        await log.producer.publish_all([fact_record(topic, a_fact("7", FactKind.RELEASED))])
+        async with fed(log, tmp_path / "0.sqlite") as feed:
+            await feed.caught_up()
+            assert feed.readings() == [Reading(topic.name, 0, begun=300, position=301, end=301)]
+            assert (feed.records_folded, len(feed.book)) == (1, 300)
+            released = feed.book.get("7")
+            assert released is not None
+            assert released.state(SOON) is OrderState.RELEASED
+            (aimed,) = feed.book.aimed_at(waiting_call(account="acme", campaign_id="campaign of 299"))
+            assert aimed.order.order_id == "299"
+
+
+async def test_orders_of_a_topic_that_was_made_again_are_not_mixed_with_those_of_the_old_one(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    async with installed(kafka_servers, topic_prefix) as log:
+        topic = log.topics.stop_orders
+        await log.producer.publish_all(order_record(topic, an_order(f"old {n}", OPERATOR)) for n in range(3))
+        async with fed(log, tmp_path / "0.sqlite") as feed:
+            await feed.caught_up()
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic.name])
+    finally:
+        await admin.close()
+    async with installed(kafka_servers, topic_prefix) as log:
+        await log.producer.publish_all(order_record(topic, an_order(f"new {n}", OPERATOR)) for n in range(5))
+        async with fed(log, tmp_path / "0.sqlite") as feed:
+            await feed.caught_up()
+            assert [record.order.order_id for record in feed.book] == [f"new {n}" for n in range(5)]
+
+
+async def test_order_that_names_ten_thousand_is_folded_between_others(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    numbers = [f"+9170{n:08}" for n in range(10_000)]
+    by_list = StopOrder("list", "acme", Scope.numbers(numbers), "why", OPERATOR, hold=None)
+    async with installed(kafka_servers, topic_prefix) as log:
+        topic = log.topics.stop_orders
+        orders = [
+            an_order("before", OPERATOR),
+            by_list,
+            replace(by_list, order_id="list 2"),
+            an_order("after", OPERATOR),
+        ]
+        await log.producer.publish_all(order_record(topic, order) for order in orders)
+        async with fed(log, tmp_path / "0.sqlite") as feed:
+            await feed.caught_up()
+            assert [record.order.order_id for record in feed.book] == ["before", "list", "list 2", "after"]
+            aimed = feed.book.aimed_at(waiting_call(account="acme", number=numbers[-1]))
+            assert [record.order.order_id for record in aimed] == ["list", "list 2"]
+            await log.producer.publish(OutRecord(topic.name, 0, b"list", None))
+            await until(lambda: feed.next_offset == 5)
+            aimed = feed.book.aimed_at(waiting_call(account="acme", number=numbers[0]))
+            assert [record.order.order_id for record in aimed] == ["list 2"]
+
+
+async def test_while_orders_are_read_nobody_waits_for_more_than_a_slice(kafka_servers: str, topic_prefix: str) -> None:
+    async with installed(kafka_servers, topic_prefix) as log:
+        topic = log.topics.stop_orders
+        await log.producer.publish_all(order_record(topic, an_order(str(n), OPERATOR)) for n in range(2_000))
+        feed = OrderFeed(log.connection, topic)
+        await feed.start()
+        seen: list[int] = []
+
+        async def others() -> None:
+            while not feed.ready:
+                seen.append(feed.records_folded)
+                await asyncio.sleep(0)
+
+        async with in_background(feed.run()):
+            await others()
+        await feed.stop()
+        assert max(after - before for before, after in pairwise([*seen, feed.records_folded])) <= SLICE_RECORDS

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from consumer.kafka import consumer_client as client_module
 from consumer.kafka import reader as reader_module
 from consumer.kafka.connection import Connection
 from consumer.kafka.errors import LogUnavailable, Stalled
@@ -71,8 +72,9 @@ async def test_dead_background_task_is_an_error_and_no_empty_answer(kafka_server
 async def test_questions_and_stop_are_bounded_while_the_broker_is_silent(
     breakable_kafka: Breakable, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(client_module, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(reader_module, "COMMIT_SECONDS", 0.3)
-    monkeypatch.setattr(reader_module, "STOP_SECONDS", 1.0)
+    monkeypatch.setattr(client_module, "STOP_SECONDS", 1.0)
     async with installed(breakable_kafka.servers, topic_prefix) as log:
         topic = log.topics.call_events
         reader = a_group(log)

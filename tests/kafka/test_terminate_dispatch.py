@@ -26,6 +26,7 @@ from consumer.model.scopes import Scope
 from consumer.model.status import Status
 from consumer.model.terminations import AnswerClass, Attempt, Decision, Ended, Record, Result, State, Termination
 from consumer.terminate import dispatcher, sender
+from consumer.terminate.account_loop import LoopParts
 from consumer.terminate.role import TerminateRole
 from consumer.terminate.shard import SCHEMA, TerminateShard
 from handlers.providers.ringg import Ringg
@@ -267,12 +268,9 @@ async def dispatching(servers: str, prefix: str, folder: Path) -> AsyncIterator[
         topics = [log.topics.terminations, log.topics.termination_log]
         worker, reader = a_worker(log, topics, folder, open_shard)
         role = TerminateRole(
-            worker=worker,
-            producer=log.producer,
-            topics=log.topics,
+            parts=LoopParts(worker, log.producer, log.topics, lambda: reader.generation),
             accounts=accounts,
             providers=PROVIDERS,
-            generation=lambda: reader.generation,
         )
         worker.on_folded(role.wake)
         feed.on_change(worker.wake)

@@ -42,18 +42,20 @@ async def test_topics_are_made_as_the_architecture_says(kafka_servers: str, topi
     assert {name: settings["cleanup.policy"] for name, settings in found.items()} == {
         "call-events": "delete",
         "stop-orders": "compact",
-        "scope-totals": "compact",
+        "scope-totals": "compact,delete",
         "terminations": "delete",
         "termination-log": "delete",
         "rejected": "delete",
     }
-    assert {name: int(found[name]["retention.ms"]) // DAY_MS for name in NAMES if "totals" not in name} == {
+    assert {name: int(found[name]["retention.ms"]) // DAY_MS for name in NAMES} == {
         "call-events": 7,
-        "stop-orders": 7,  # Kafka's default; a compacted topic does not use it
+        "stop-orders": 7,  # Kafka's default; a topic that is only compacted does not use it
+        "scope-totals": 32,  # the longest window and a day
         "terminations": 7,
         "termination-log": 30,
         "rejected": 30,
     }
+    assert int(found["stop-orders"]["min.compaction.lag.ms"]) == 30 * DAY_MS
 
 
 async def test_second_start_and_two_starts_at_once_change_nothing(kafka_servers: str, topic_prefix: str) -> None:

@@ -1,125 +1,20 @@
 import asyncio
-import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 
+from consumer.kafka import consumer_client as client_module
 from consumer.kafka import reader as reader_module
 from consumer.kafka import worker as worker_module
-from consumer.kafka.producer import OutRecord
-from consumer.kafka.reader import GroupReader, LogRecord
-from consumer.kafka.view import View, remove_view
-from consumer.kafka.worker import FoldingWorker
-from tests.kafka.helpers import Breakable, Installation, a_worker, installed, text, until, working
+from consumer.kafka.reader import GroupReader
+from consumer.kafka.view import remove_view
+from consumer.kafka.watch import Watch
+from tests.kafka.echo import Node, SaveFailedError, committed, ids, write
+from tests.kafka.helpers import Breakable, a_worker, in_background, installed, text, until, working
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS seen (partition INTEGER, offset INTEGER, value TEXT, PRIMARY KEY (partition, offset));
-CREATE TABLE IF NOT EXISTS worked (n INTEGER PRIMARY KEY);
-"""
-
-
-class SaveFailedError(Exception):
-    pass
-
-
-@dataclass(eq=False)
-class EchoShard:
-    """Repeats every live record into ``terminations``, under an id that comes from its place.
-
-    A record that is folded twice into a view violates its key, and ends the worker.
-    """
-
-    view: View
-    log: Installation
-    partition: int
-    fails_to_save: bool = False
-    seconds_a_record: float = 0.0
-    silent: int = 0
-    saved: int = 0
-    went_live: list[bool] = field(default_factory=list)
-    rows: list[tuple[int, int, str]] = field(default_factory=list)
-
-    @property
-    def dirty(self) -> bool:
-        return bool(self.rows)
-
-    def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
-        time.sleep(self.seconds_a_record * len(records))
-        self.rows += [(r.partition, r.offset, (r.value or b"").decode()) for r in records]
-        self.silent += 0 if live else len(records)
-        out = self.log.topics.terminations.name
-        return [OutRecord(out, 0, f"{r.partition}@{r.offset}".encode(), r.value) for r in records] if live else []
-
-    def go_live(self, *, caught_up: bool) -> None:
-        self.went_live.append(caught_up)
-
-    def work(self, now: float) -> tuple[list[OutRecord], bool]:  # noqa: ARG002 -- the worker's protocol
-        return [], False
-
-    def save(self, connection: sqlite3.Connection) -> None:
-        connection.executemany("INSERT INTO seen VALUES (?, ?, ?)", self.rows)
-        self.saved += len(self.rows)
-        self.rows.clear()
-        if self.fails_to_save:
-            raise SaveFailedError
-
-
-@dataclass
-class Node:
-    """One node that runs the role, with a folder of its own."""
-
-    log: Installation
-    folder: Path
-    fails_to_save: bool = False
-    seconds_a_record: float = 0.0
-    shards: dict[int, EchoShard] = field(default_factory=dict)
-
-    def open(self, partition: int) -> EchoShard:
-        view = View(self.folder / f"{partition}.sqlite", SCHEMA, cluster_id=self.log.cluster.cluster_id)
-        shard = EchoShard(view, self.log, partition, self.fails_to_save, self.seconds_a_record)
-        self.shards[partition] = shard
-        return shard
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[FoldingWorker]:
-        async with working(*a_worker(self.log, [self.log.topics.call_events], self.folder, self.open)) as worker:
-            yield worker
-
-    def rows(self) -> list[tuple[int, int]]:
-        """What the views hold, read from their files."""
-        found: list[tuple[int, int]] = []
-        for path in sorted(self.folder.glob("*.sqlite")):
-            connection = sqlite3.connect(path)
-            rows = connection.execute("SELECT partition, offset FROM seen ORDER BY partition, offset").fetchall()
-            offsets = connection.execute("SELECT partition, next FROM offsets").fetchall()
-            connection.close()
-            assert {p: n for p, n in offsets if n} == {p: 1 + max(o for q, o in rows if q == p) for p, _ in rows}
-            found += rows
-        return found
-
-
-async def write(log: Installation, count: int, partitions: int = 1) -> None:
-    await log.producer.publish_all(text(log.topics.call_events, n % partitions, str(n)) for n in range(count))
-
-
-async def committed(log: Installation) -> int | None:
-    """What the group has committed of partition 0."""
-    reader = GroupReader(log.connection, group="role", topics=["none"], node="asks", held=list)
-    await reader.start()
-    try:
-        return await reader.committed(log.topics.call_events.name, 0)
-    finally:
-        await reader.stop()
-
-
-def ids(records: Iterable[LogRecord]) -> list[str]:
-    return [(record.key or b"").decode() for record in records]
 
 
 async def test_rows_offset_and_outputs_agree(kafka_servers: str, topic_prefix: str, tmp_path: Path) -> None:
@@ -252,7 +147,7 @@ async def test_slow_shard_keeps_its_membership(
 async def test_silent_broker_during_take_over_is_waited_for(
     breakable_kafka: Breakable, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader_module, "COMMIT_SECONDS", 0.3)
+    monkeypatch.setattr(client_module, "ANSWER_SECONDS", 0.3)
     tries: list[float] = []
     ends = GroupReader.ends
 
@@ -277,7 +172,7 @@ async def test_work_goes_on_after_the_broker_was_killed(
 ) -> None:
     async with installed(breakable_kafka.servers, topic_prefix) as log:
         node = Node(log, tmp_path)
-        async with node.running() as worker:
+        async with node.running() as worker, in_background(Watch("role", worker).run()):
             await until(lambda: worker.ready)
             await write(log, 5)
             async with breakable_kafka.killed():

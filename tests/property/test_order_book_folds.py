@@ -1,44 +1,51 @@
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.model.order_book import OrderBook
-from consumer.model.orders import Fact, FactKind, OrderRecord, StopOrder
+from consumer.kafka.order_book import StoredOrderBook
+from consumer.kafka.order_fold import Change, Forgotten
+from consumer.model.orders import Fact, FactKind, OrderRecord
 from consumer.model.scopes import Scope
-from tests.unit.values import OPERATOR, RULE, order
+from tests.unit.values import OPERATOR, RULE, order, waiting_call
 
 IDS = ("a", "b")
 AUTHORS = {"a": RULE, "b": OPERATOR}
+TIMES = st.integers(1_000, 1_005).map(float)
 FACTS = st.builds(
     Fact,
     order_id=st.sampled_from(IDS),
     kind=st.sampled_from(FactKind),
     by=st.just(OPERATOR),
     reason=st.just("so"),
-    at=st.integers(1_000, 1_005).map(float),
+    at=TIMES,
 )
-ORDERS = [order(one, scope=Scope.campaign(one), hold=2.0, by=AUTHORS[one]) for one in IDS]
+ORDERS = [order(one, scope=Scope.campaign(one), hold=2.0, by=AUTHORS[one], at=1_003.0) for one in IDS]
+WRITTEN_AGAIN = st.builds(
+    lambda one, at: order(one, scope=Scope.campaign(one), hold=2.0, by=AUTHORS[one], at=at), st.sampled_from(IDS), TIMES
+)
+TOMBSTONES = st.sampled_from(IDS).map(Forgotten)
 
 
-def book_of(records: list[StopOrder | Fact]) -> OrderBook:
-    book = OrderBook()
-    for offset, one in enumerate(records):
-        if isinstance(one, StopOrder):
-            book.put_order(one, offset)
-        else:
-            book.put_fact(one, offset)
+def book_of(changes: Sequence[Change]) -> StoredOrderBook:
+    book = StoredOrderBook()
+    book.fold(list(enumerate(changes)))
     return book
 
 
-def shown(book: OrderBook) -> dict[str, OrderRecord]:
+def shown(book: StoredOrderBook) -> dict[str, OrderRecord]:
     return {record.order.order_id: record for record in book}
 
 
 @given(st.data())
 def test_any_order_of_the_same_records_with_repetitions_gives_the_same_book(data: st.DataObject) -> None:
-    records: list[StopOrder | Fact] = [*ORDERS, *data.draw(st.lists(FACTS, max_size=8))]
-    again = data.draw(st.lists(st.sampled_from(records), max_size=5))
-    shuffled = data.draw(st.permutations([*records, *again]))
-    one, other = book_of(records), book_of(shuffled)
+    written = data.draw(st.lists(WRITTEN_AGAIN, max_size=3))
+    changes: list[Change] = [*ORDERS, *written, *data.draw(st.lists(FACTS, max_size=8))]
+    again = data.draw(st.lists(st.sampled_from(changes), max_size=5))
+    shuffled = data.draw(st.permutations([*changes, *again]))
+    one, other = book_of(changes), book_of(shuffled)
     assert shown(one) == shown(other)
     for now in range(999, 1_010):
         for name in IDS:
@@ -46,6 +53,35 @@ def test_any_order_of_the_same_records_with_repetitions_gives_the_same_book(data
             assert ours is not None
             assert theirs is not None
             assert ours.state(now) is theirs.state(now)
+
+
+@given(st.data())
+def test_it_does_not_matter_where_a_fold_is_cut_and_whether_the_process_died_there(data: st.DataObject) -> None:
+    changes = data.draw(st.lists(st.one_of(st.sampled_from(ORDERS), WRITTEN_AGAIN, FACTS, TOMBSTONES), max_size=12))
+    cuts = data.draw(st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.booleans()), max_size=3))
+    whole = book_of(changes)
+    with tempfile.TemporaryDirectory() as folder:
+        path, first = Path(folder, "0.sqlite"), 0
+        for end, tidies, dies in [*sorted(cuts), (len(changes), False, True)]:
+            part = StoredOrderBook(path)
+            part.fold([(n, changes[n]) for n in range(first, min(end, len(changes)))])
+            first = max(first, min(end, len(changes)))
+            for _ in part.tidy() if tidies else ():
+                if dies:
+                    break
+            part.close()
+        found = StoredOrderBook(path)
+        assert shown(found) == shown(whole)
+        assert len(found) == len(whole) == len(shown(whole))
+        for one in IDS:
+            call = waiting_call(campaign_id=one)
+            assert found.get(one) == whole.get(one)
+            assert (
+                list(found.aimed_at(call))
+                == list(whole.aimed_at(call))
+                == [r for r in whole if r.order.order_id == one]
+            )
+        found.close()
 
 
 @given(st.lists(FACTS, max_size=8), st.integers(990, 1_020))

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.kafka.order_book import StoredOrderBook
 from consumer.model.calls import Call
-from consumer.model.order_book import OrderBook
 from consumer.model.scopes import Scope, ScopeKind, call_keys
 from tests.unit.values import ACCOUNT, order
 
@@ -48,7 +48,7 @@ def test_a_call_is_covered_by_exactly_the_scopes_that_name_it(scope: Scope, call
 
 @given(st.lists(SCOPES, max_size=6), CALLS)
 def test_the_book_finds_exactly_the_orders_of_the_account_that_name_a_call(scopes: list[Scope], call: Call) -> None:
-    book = OrderBook()
+    book = StoredOrderBook()
     for n, scope in enumerate(scopes):
         book.put_order(order(f"order-{n}", scope=scope), n)
     found = {record.order.order_id for record in book.aimed_at(call)}

@@ -1,7 +1,10 @@
+import pytest
 from aiokafka.cluster import ClusterMetadata
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.protocol.metadata import MetadataResponse_v0
 
 from consumer.kafka.assignor import share_out, view_aware_assignor
+from consumer.kafka.members import Member, read_member
 
 PARTITIONS = 64
 
@@ -31,6 +34,22 @@ def test_a_member_with_views_gets_its_partitions_back() -> None:
 def test_nobody_gets_more_than_an_even_share_for_having_many_views() -> None:
     shares = shares_of(["a", "b"], {"a": set(range(64))})
     assert len(shares["a"]) == len(shares["b"]) == 32
+
+
+def test_who_comes_back_gets_the_views_it_has_and_nobody_is_given_one_it_has_not() -> None:
+    one = dict.fromkeys(range(3), 1_000)
+    other = dict.fromkeys(range(3), 1_010) | dict.fromkeys(range(3, 6), 5_000)
+    held = {"one": frozenset(one), "other": frozenset(other)}
+    for nodes in ({"one": "a", "other": "b"}, {"one": "b", "other": "a"}):
+        shares = share_out(6, held, nodes, {"one": one, "other": other})
+        assert shares == {"one": [0, 1, 2], "other": [3, 4, 5]}
+
+
+def test_a_partition_stays_where_its_view_is_newest() -> None:
+    held = {member: frozenset(range(8)) for member in "ab"}
+    folded = {"a": {p: 900 if p % 2 else 100 for p in range(8)}, "b": {p: 100 if p % 2 else 900 for p in range(8)}}
+    shares = share_out(8, held, {"a": "x", "b": "y"}, folded)
+    assert shares == {"a": [1, 3, 5, 7], "b": [0, 2, 4, 6]}
 
 
 def test_when_a_member_leaves_only_its_partitions_move() -> None:
@@ -82,3 +101,19 @@ def test_the_same_partition_number_of_every_topic_goes_to_the_same_member() -> N
     assert 1 in shares["b"]
     assert shares["a"] | shares["b"] == set(range(6))
     assert len(shares["a"]) == 3
+
+
+def test_a_member_says_where_it_answers_each_time_it_joins() -> None:
+    urls = iter([None, "http://10.0.0.1:8080"])
+    assignor = view_aware_assignor("node-a", lambda: [2], lambda: next(urls))
+    for url in (None, "http://10.0.0.1:8080"):
+        said = assignor.metadata({"call-events"}).encode()
+        assigned = ConsumerProtocolMemberAssignment(0, [("terminations", [1, 3]), ("termination-log", [1, 3])], b"")
+        assert read_member("id-a", said, assigned.encode()) == Member("id-a", "node-a", url, frozenset({1, 3}))
+
+
+@pytest.mark.parametrize("user_data", [b"", b"[]", b"sticky\x00\xff", b'{"node": 7, "url": ["x"]}'])
+def test_a_member_that_is_not_ours_has_no_address(user_data: bytes) -> None:
+    said = ConsumerProtocolMemberMetadata(0, ["call-events"], user_data).encode()
+    assert read_member("id-a", said, b"") == Member("id-a", "id-a", None, frozenset())
+    assert read_member("id-a", b"", b"") == Member("id-a", "id-a", None, frozenset())

@@ -84,3 +84,11 @@ def test_user_of_the_image_is_the_user_of_the_pod() -> None:
     assert image_user is not None
     assert f"runAsUser: {image_user[1]}\n" in deployment
     assert f"fsGroup: {image_user[2]}\n" in deployment
+
+
+def test_pods_tell_each_other_the_address_of_the_pod() -> None:
+    (variable,) = re.findall(
+        r"name: (\w+)\n +valueFrom: {fieldRef: {fieldPath: status.podIP}}",
+        (CHART / "templates" / "deployment.yaml").read_text(),
+    )
+    assert load_settings(None, {variable: "10.0.0.1"}).http.advertise == "10.0.0.1"

@@ -110,12 +110,6 @@ def test_one_role_alone_needs_a_kafka_that_others_reach() -> None:
     assert "callbreaker kafka" in result.stderr
 
 
-def test_several_processes_on_one_port_are_refused() -> None:
-    result = _call("run", "--config", _written(SOUND + "http: {workers: 2}\n"))
-    assert result.exit_code == 2
-    assert "http.workers" in result.stderr
-
-
 def test_an_unknown_log_level_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLBREAKER_LOG_LEVEL", "LOUD")
     result = _call("run", "--config", _written(SOUND))

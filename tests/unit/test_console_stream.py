@@ -1,9 +1,8 @@
 import asyncio
-from collections.abc import Iterator
 
 from consumer.console.order_shelf import SHOWN_ENDED, SHOWN_SINGLE, SHOWN_STANDING, OrderShelf
 from consumer.console.stream import RATE_SECONDS, STILL_HERE, Mailbox, PerSecond
-from consumer.model.order_book import OrderBook
+from consumer.kafka.order_book import StoredOrderBook
 from consumer.model.orders import Author, Fact, FactKind, OrderRecord, StopOrder
 from consumer.model.scopes import Scope
 
@@ -11,11 +10,13 @@ NOW = 1_000_000.0
 OPERATOR, RULE = Author("operator", "ops"), Author("rule", "opt-out", "1", "abc")
 
 
-def put(book: OrderBook, order_id: str, scope: Scope, by: Author, at: float = NOW, hold: float | None = None) -> None:
+def put(
+    book: StoredOrderBook, order_id: str, scope: Scope, by: Author, at: float = NOW, hold: float | None = None
+) -> None:
     book.put_order(StopOrder(order_id, "acme", scope, "why", by, hold=hold, at=at), len(book))
 
 
-def told(book: OrderBook, order_id: str, kind: FactKind, at: float = NOW) -> None:
+def told(book: StoredOrderBook, order_id: str, kind: FactKind, at: float = NOW) -> None:
     book.put_fact(Fact(order_id, kind, OPERATOR, "because", at), 0)
 
 
@@ -24,7 +25,7 @@ def ids(records: list[OrderRecord]) -> list[str]:
 
 
 def test_operators_and_wide_orders_stand_apart_from_single_ones_of_rules() -> None:
-    book = OrderBook()
+    book = StoredOrderBook()
     shelf = OrderShelf(book)
     put(book, "wide", Scope.campaign("c"), RULE)
     put(book, "mine", Scope.numbers(["+918882876897"]), OPERATOR, at=NOW + 1)
@@ -35,7 +36,7 @@ def test_operators_and_wide_orders_stand_apart_from_single_ones_of_rules() -> No
 
 
 def test_what_awaits_approval_comes_first_and_what_ended_last() -> None:
-    book = OrderBook()
+    book = StoredOrderBook()
     shelf = OrderShelf(book)
     for n in range(4):
         put(book, f"o{n}", Scope.campaign(f"c{n}"), RULE if n == 1 else OPERATOR, at=NOW + n)
@@ -46,7 +47,7 @@ def test_what_awaits_approval_comes_first_and_what_ended_last() -> None:
 
 
 def test_an_order_that_expires_by_itself_goes_to_those_that_ended() -> None:
-    book = OrderBook()
+    book = StoredOrderBook()
     shelf = OrderShelf(book)
     put(book, "short", Scope.campaign("c"), OPERATOR, hold=60.0)
     put(book, "long", Scope.campaign("d"), OPERATOR, at=NOW - 1)
@@ -55,7 +56,7 @@ def test_an_order_that_expires_by_itself_goes_to_those_that_ended() -> None:
 
 
 def test_more_orders_than_are_shown_are_counted() -> None:
-    book = OrderBook()
+    book = StoredOrderBook()
     shelf = OrderShelf(book)
     for n in range(SHOWN_STANDING + 5):
         put(book, f"s{n}", Scope.campaign(f"c{n}"), OPERATOR, at=NOW + n)
@@ -67,7 +68,7 @@ def test_more_orders_than_are_shown_are_counted() -> None:
 
 
 def test_a_forgotten_order_leaves_the_shelf_also_where_it_was_the_last() -> None:
-    book = OrderBook()
+    book = StoredOrderBook()
     shelf = OrderShelf(book)
     for name in ("a", "b"):
         put(book, name, Scope.campaign(name), OPERATOR)
@@ -75,29 +76,6 @@ def test_a_forgotten_order_leaves_the_shelf_also_where_it_was_the_last() -> None
     book.forget("b")
     put(book, "c", Scope.campaign("c"), OPERATOR)
     assert set(ids(shelf.main(NOW)[0])) == {"a", "c"}
-
-
-class CountingBook(OrderBook):
-    """Counts the orders that are looked at from the newest on."""
-
-    looked_at = 0
-
-    def __reversed__(self) -> Iterator[OrderRecord]:
-        for record in super().__reversed__():
-            self.looked_at += 1
-            yield record
-
-
-def test_a_second_look_passes_over_the_orders_already_seen() -> None:
-    book = CountingBook()
-    shelf = OrderShelf(book)
-    for n in range(1_000):
-        put(book, f"opt-out-{n}", Scope.numbers([f"+4915{n:08}"]), RULE)
-    shelf.main(NOW)
-    put(book, "new", Scope.numbers(["+491600000000"]), RULE)
-    book.looked_at = 0
-    shelf.main(NOW)
-    assert book.looked_at == 2
 
 
 def test_a_counter_is_read_as_so_many_a_second() -> None:

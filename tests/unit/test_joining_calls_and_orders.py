@@ -4,10 +4,10 @@ import pytest
 
 from consumer.correlate.ask_rules import Rules
 from consumer.correlate.decide import decision, ended, orders_for
+from consumer.kafka.order_book import StoredOrderBook
 from consumer.model.calls import Call, fold
 from consumer.model.events import CallEvent, Position
 from consumer.model.identity import termination_id
-from consumer.model.order_book import OrderBook
 from consumer.model.orders import Author, Fact, FactKind, Mode, StopOrder
 from consumer.model.protected import Protected
 from consumer.model.rules import EventRule, Stop
@@ -21,19 +21,19 @@ HERE = Position("call-events", 0, 5)
 CALL = waiting_call(campaign_id="campaign-1", agent_id="agent-1", number="+911111111", logged_at=1_400.0)
 
 
-def book_of(*orders: StopOrder) -> OrderBook:
-    book = OrderBook()
+def book_of(*orders: StopOrder) -> StoredOrderBook:
+    book = StoredOrderBook()
     for offset, one in enumerate(orders):
         book.put_order(one, offset)
     return book
 
 
-def admitted(book: OrderBook, order_id: str, at: float = 1_000.0) -> OrderBook:
+def admitted(book: StoredOrderBook, order_id: str, at: float = 1_000.0) -> StoredOrderBook:
     book.put_fact(Fact(order_id, FactKind.ADMITTED, Author("guard", "guard"), "fits", at), 99)
     return book
 
 
-def wanting(call: Call, book: OrderBook, protected: Protected = NOTHING, now: float = NOW) -> list[str]:
+def wanting(call: Call, book: StoredOrderBook, protected: Protected = NOTHING, now: float = NOW) -> list[str]:
     return [record.order.order_id for record in orders_for(call, book, protected, now)]
 
 
@@ -133,9 +133,9 @@ def stop_the_campaign(_: CallEvent, call: Call) -> Stop | None:
 
 def test_a_wish_of_a_rule_becomes_the_same_order_however_often_the_event_is_folded() -> None:
     rules, asked = rules_of(stop_the_campaign), event("e7", position=HERE)
-    (one,), failures = rules.ask(asked, CALL, OrderBook())
-    (two,), _ = rules.ask(asked, CALL, OrderBook())
-    (three,), _ = rules_of(stop_the_campaign).ask(asked._replace(event_id="e8"), CALL, OrderBook())
+    (one,), failures = rules.ask(asked, CALL, StoredOrderBook())
+    (two,), _ = rules.ask(asked, CALL, StoredOrderBook())
+    (three,), _ = rules_of(stop_the_campaign).ask(asked._replace(event_id="e8"), CALL, StoredOrderBook())
     assert failures == []
     assert one == two
     assert three.order_id != one.order_id
@@ -148,7 +148,7 @@ def test_a_wish_of_a_rule_becomes_the_same_order_however_often_the_event_is_fold
 
 def test_a_rule_does_not_repeat_an_order_that_stands() -> None:
     rules = rules_of(stop_the_campaign)
-    (standing,), _ = rules.ask(event("e1", logged_at=NOW), CALL, OrderBook())
+    (standing,), _ = rules.ask(event("e1", logged_at=NOW), CALL, StoredOrderBook())
     book = book_of(standing)
     assert rules.ask(event("e2", logged_at=NOW), CALL, book) == ([], [])
     book.put_fact(Fact(standing.order_id, FactKind.RELEASED, OPERATOR, "enough", NOW), 9)
@@ -157,9 +157,9 @@ def test_a_rule_does_not_repeat_an_order_that_stands() -> None:
 
 def test_two_events_in_one_batch_give_one_order_and_one_long_after_gives_another() -> None:
     rules = rules_of(stop_the_campaign)
-    assert len(rules.ask(event("e1", logged_at=NOW), CALL, OrderBook())[0]) == 1
-    assert rules.ask(event("e2", logged_at=NOW + 0.1), CALL, OrderBook())[0] == []
-    assert len(rules.ask(event("e3", logged_at=NOW + 60), CALL, OrderBook())[0]) == 1
+    assert len(rules.ask(event("e1", logged_at=NOW), CALL, StoredOrderBook())[0]) == 1
+    assert rules.ask(event("e2", logged_at=NOW + 0.1), CALL, StoredOrderBook())[0] == []
+    assert len(rules.ask(event("e3", logged_at=NOW + 60), CALL, StoredOrderBook())[0]) == 1
 
 
 def test_an_operator_who_is_called_like_a_rule_is_no_rule() -> None:
@@ -169,8 +169,8 @@ def test_an_operator_who_is_called_like_a_rule_is_no_rule() -> None:
 
 def test_a_rule_is_asked_only_about_what_it_wants_to_see() -> None:
     rules = rules_of(stop_the_campaign, EventType.ANALYSIS)
-    assert rules.ask(event(type=EventType.STARTED), CALL, OrderBook()) == ([], [])
-    assert len(rules.ask(event(type=EventType.ANALYSIS), CALL, OrderBook())[0]) == 1
+    assert rules.ask(event(type=EventType.STARTED), CALL, StoredOrderBook()) == ([], [])
+    assert len(rules.ask(event(type=EventType.ANALYSIS), CALL, StoredOrderBook())[0]) == 1
 
 
 def test_a_rule_that_raises_stops_nothing_and_holds_up_no_other() -> None:
@@ -181,7 +181,7 @@ def test_a_rule_that_raises_stops_nothing_and_holds_up_no_other() -> None:
         return True  # type: ignore[return-value]
 
     named = [EventRule(name, "1", "h", f) for name, f in (("a", broken), ("b", confused), ("c", stop_the_campaign))]
-    orders, failures = Rules(named).ask(event(), CALL, OrderBook())
+    orders, failures = Rules(named).ask(event(), CALL, StoredOrderBook())
     assert [one.by.name for one in orders] == ["c"]
     assert [one.rule for one in failures] == ["a", "b"]
     assert failures[0].error.startswith("LookupError: xxx")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from consumer.kafka.order_book import StoredOrderBook
 from consumer.model.events import Position
 from consumer.model.identity import scope_termination_id
-from consumer.model.order_book import OrderBook
 from consumer.model.orders import Reach
 from consumer.model.scopes import Scope
 from consumer.model.status import Status
@@ -102,8 +102,8 @@ def test_a_look_before_the_latest_request_says_nothing_of_it() -> None:
     assert next_step(t, SETTINGS, capabilities).step == "look"
 
 
-def everything(since: float = 1_000.0) -> OrderBook:
-    book = OrderBook()
+def everything(since: float = 1_000.0) -> StoredOrderBook:
+    book = StoredOrderBook()
     book.put_order(order(scope=WHOLE, reach=Reach.EVERYTHING, at=since), 0)
     return book
 
@@ -154,7 +154,7 @@ def test_a_call_that_came_after_the_order_is_stopped_by_its_id() -> None:
 
 def test_a_call_shares_the_request_that_named_its_number() -> None:
     numbers = [f"+91888287{n:04d}" for n in range(150)]
-    book = OrderBook()
+    book = StoredOrderBook()
     book.put_order(order(scope=Scope.numbers(numbers), reach=Reach.EVERYTHING), 0)
     second = replace(stop_of_scope(AnswerClass.ACCEPTED), termination_id=scope_termination_id(ACCOUNT, "order-1", 1))
     find = {second.termination_id: second}.get

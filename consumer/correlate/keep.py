@@ -1,0 +1,42 @@
+"""Keeping calls: those that wait are written anew before the topic forgets them, the others leave the view in the end.
+
+Time is the broker's, as the partition's own records tell it. So whether an event still meets its call depends on the records
+only, and not on when somebody got round to sweeping.
+"""
+
+from consumer.correlate.calls import CallName, Calls, Keeping
+from consumer.model.calls import Call
+
+AT_ONCE = 500
+EVERY_SECONDS = 1.0
+QUIET_SECONDS = 30.0
+WRITTEN_AGAIN_SECONDS = 600.0
+
+
+class Keeper:
+    """Finds what is due."""
+
+    def __init__(self, calls: Calls, keeping: Keeping) -> None:
+        self._calls = calls
+        self._keeping = keeping
+        self._log_time = 0.0
+        self._next_at = 0.0
+        self._written: dict[CallName, float] = {}
+
+    def remembers(self, call: Call, logged_at: float) -> bool:
+        """Whether an event of this time still meets the call, or finds it forgotten."""
+        self._log_time = max(self._log_time, logged_at)
+        return call.terminable or call.last_at + self._keeping.forget_seconds >= logged_at
+
+    def work(self, now: float) -> list[Call]:
+        """Forget what is past its time; gives the calls that are to be written anew. ``now`` is in seconds."""
+        if now < self._next_at:
+            return []
+        forgotten = self._calls.to_forget(self._log_time, limit=AT_ONCE)
+        for call in forgotten:
+            self._calls.forget(call)
+        self._written = {name: at for name, at in self._written.items() if now - at < WRITTEN_AGAIN_SECONDS}
+        due = [call for call in self._calls.to_carry(now, limit=AT_ONCE) if call.name not in self._written]
+        self._written.update((call.name, now) for call in due)
+        self._next_at = now + (EVERY_SECONDS if forgotten or due else QUIET_SECONDS)
+        return due

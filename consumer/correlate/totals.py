@@ -1,0 +1,227 @@
+"""The totals of one partition: counted with its calls, in one transaction, and published before offsets are committed."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from consumer.model.calls import Call
+from consumer.model.events import CallEvent
+from consumer.model.totals import MILLION, NAMES, Measure, ScopeTotals, as_figures, happened, minute_of, opened
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS totals (
+    account TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, minute INTEGER NOT NULL, last_offset INTEGER NOT NULL,
+    published INTEGER NOT NULL, amounts TEXT NOT NULL, sums TEXT NOT NULL,
+    PRIMARY KEY (account, kind, name, minute)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS unpublished_totals ON totals (minute) WHERE published = 0;
+"""
+OPEN = 0
+"""In the column ``minute``: the row counts the calls that wait now, in its first amount."""
+WAITS, LAST_OFFSET, TALLY = len(NAMES), len(NAMES) + 1, len(NAMES) + 2
+"""In a tally, behind the amounts."""
+AT_ONCE = 500
+AT_HAND = 2_000
+KEPT_SECONDS = 3_600
+
+ScopeName = tuple[str, str, str]
+"""Account, kind, name."""
+Crowd = tuple[str, str | None, str | None, str | None, int]
+"""Events that count in the same rows: account, campaign, agent, number, minute."""
+RowName = tuple[ScopeName, int]
+"""A scope and a minute."""
+
+
+@dataclass(slots=True)
+class _Row:
+    amounts: list[int]
+    sums: dict[str, int] = field(default_factory=dict)
+    last_offset: int = 0
+    said: bool = True
+    changed: bool = False
+
+
+class Totals:
+    """Counts per scope and minute. Changes wait in memory until ``save``."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, *, source: int, measures: Sequence[Measure] = (), numbers: bool = False
+    ) -> None:
+        """Continue the counts in the file.
+
+        Args:
+            connection: the view's.
+            source: the partition whose calls are counted.
+            measures: the numbers of events that rules add up.
+            numbers: whether to count per number too; only where a rule wants it, since there are as many as calls.
+
+        """
+        self._connection = connection
+        self._source = source
+        self._measures = tuple(measures)
+        self._numbers = numbers
+        self._tallies: dict[Crowd, list[int]] = {}
+        self._tallied_sums: dict[Crowd, dict[str, int]] = {}
+        self._rows: dict[RowName, _Row] = {}
+        self._changed = False
+        self._said: list[tuple[RowName, int]] = []
+        self._live = False
+        self._unsaid = True
+        self._latest_minute = 0
+        self._swept_at = 0
+
+    @property
+    def dirty(self) -> bool:
+        return self._changed or bool(self._tallies or self._said)
+
+    def live(self, live: bool) -> None:
+        """Say whether what is counted from here on has been said before: what a silent replay counts was published."""
+        if live != self._live:
+            self._settle()
+            self._live = live
+
+    def add(self, event: CallEvent, before: Call | None, after: Call) -> None:
+        """Count what an event that was no duplicate did to its call.
+
+        Events of one campaign come in crowds, so they are counted together and entered into the rows with the next ``save``.
+        """
+        offset = event.position.offset if event.position else 0
+        number = after.number if self._numbers else None
+        crowd = (after.account, after.campaign_id, after.agent_id, number, minute_of(event.logged_at))
+        tally = self._tallies.get(crowd)
+        if tally is None:
+            tally = self._tallies[crowd] = [0] * TALLY
+        for index, amount in happened(before, after, event):
+            tally[index] += amount
+        tally[LAST_OFFSET] = offset
+        if before is not None and before.terminable and self._told_late(before, after):
+            self._add_late(before, after, offset)
+        else:
+            tally[WAITS] += opened(before, after)
+        for measure in self._measures:
+            value = measure.of(event)
+            if value is not None:
+                sums = self._tallied_sums.setdefault(crowd, {})
+                sums[measure.name] = sums.get(measure.name, 0) + value
+
+    def _settle(self) -> None:
+        """Enter what has been counted into the rows of its scopes."""
+        for crowd, tally in self._tallies.items():
+            minute, offset = crowd[-1], tally[LAST_OFFSET]
+            self._latest_minute = max(self._latest_minute, minute)
+            sums = self._tallied_sums.get(crowd)
+            for scope in _scopes(*crowd[:-1]):
+                row = self._row(scope, minute, offset)
+                row.amounts = [told + more for told, more in zip(row.amounts, tally, strict=False)]
+                for name, value in sums.items() if sums else ():
+                    row.sums[name] = row.sums.get(name, 0) + value
+                if tally[WAITS]:
+                    self._row(scope, OPEN, offset).amounts[0] += tally[WAITS]
+        self._tallies.clear()
+        self._tallied_sums.clear()
+
+    def add_carried(self, before: Call | None, after: Call, offset: int) -> None:
+        """Count a call that was written anew, which is nothing that happened, among those that wait."""
+        self._add_late(before, after, offset)
+
+    def _told_late(self, before: Call, after: Call) -> bool:
+        """Whether an event has told a scope of its call that none before it has."""
+        if before.campaign_id is after.campaign_id and before.agent_id is after.agent_id:
+            return self._numbers and before.number is not after.number
+        return True
+
+    def _add_late(self, before: Call | None, after: Call, offset: int) -> None:
+        """Count a call among those that wait, scope by scope: in one that was told late it begins to wait only now."""
+        known = set(_scopes_of(before, numbers=self._numbers)) if before is not None and before.terminable else set()
+        now = set(_scopes_of(after, numbers=self._numbers)) if after.terminable else set()
+        for scope in known ^ now:
+            self._row(scope, OPEN, offset).amounts[0] += 1 if scope in now else -1
+
+    def save(self, connection: sqlite3.Connection) -> None:
+        """Write what changed into the open transaction."""
+        self._settle()
+        connection.executemany(
+            "UPDATE totals SET published = 1 WHERE account = ? AND kind = ? AND name = ? AND minute = ? AND last_offset = ?",
+            [(*scope, minute, offset) for (scope, minute), offset in self._said],
+        )
+        self._said.clear()
+        connection.executemany(
+            "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [self._columns(name, row) for name, row in self._rows.items() if row.changed],
+        )
+        self._unsaid = self._unsaid or self._changed
+        self._changed = False
+        if self._latest_minute > self._swept_at:
+            self._swept_at = self._latest_minute
+            connection.execute(
+                "DELETE FROM totals WHERE published = 1 AND minute BETWEEN 1 AND ?",
+                (self._latest_minute - KEPT_SECONDS,),
+            )
+            self._rows.clear()
+        elif len(self._rows) > AT_HAND:
+            self._rows.clear()
+
+    def to_publish(self) -> list[ScopeTotals]:
+        """A part of what has changed since it was last published; ``save`` then notes it as said."""
+        if not self._unsaid:
+            return []
+        rows = self._connection.execute(
+            "SELECT account, kind, name, minute, last_offset, amounts, sums FROM totals WHERE published = 0 LIMIT ?",
+            (AT_ONCE,),
+        ).fetchall()
+        self._unsaid = len(rows) == AT_ONCE
+        self._said = [(((account, kind, name), minute), offset) for account, kind, name, minute, offset, _, _ in rows]
+        return [self._totals(*row) for row in rows]
+
+    def _row(self, scope: ScopeName, minute: int, offset: int) -> _Row:
+        """Give the row to count in, at hand for as long as the minute lasts."""
+        name = (scope, minute)
+        row = self._rows.get(name)
+        if row is None:
+            row = self._rows[name] = self._saved(*scope, minute)
+        row.last_offset = offset
+        row.said = not self._live
+        row.changed = self._changed = True
+        return row
+
+    @staticmethod
+    def _columns(name: RowName, row: _Row) -> tuple[str | int, ...]:
+        row.changed = False
+        return (
+            *name[0],
+            name[1],
+            row.last_offset,
+            row.said,
+            orjson.dumps(row.amounts).decode(),
+            orjson.dumps(row.sums).decode(),
+        )
+
+    def _totals(
+        self, account: str, kind: str, name: str, minute: int, offset: int, amounts: str, sums: str
+    ) -> ScopeTotals:
+        told = orjson.loads(amounts)
+        if minute == OPEN:
+            return ScopeTotals(account, kind, name, self._source, offset, open=told[0])
+        added = {measure: value / MILLION for measure, value in orjson.loads(sums).items()}
+        return ScopeTotals(account, kind, name, self._source, offset, minute, None, as_figures(told), added)
+
+    def _saved(self, account: str, kind: str, name: str, minute: int) -> _Row:
+        found = self._connection.execute(
+            "SELECT amounts, sums FROM totals WHERE account = ? AND kind = ? AND name = ? AND minute = ?",
+            (account, kind, name, minute),
+        ).fetchone()
+        if found is None:
+            return _Row([0] * len(NAMES))
+        return _Row(orjson.loads(found[0]), orjson.loads(found[1]))
+
+
+def _scopes(account: str, campaign_id: str | None, agent_id: str | None, number: str | None) -> list[ScopeName]:
+    """The scopes a call counts in, each of which it may be told late: then it counts there from then on."""
+    named = (("campaign", campaign_id), ("agent", agent_id), ("number", number))
+    return [(account, "account", ""), *((account, kind, name) for kind, name in named if name)]
+
+
+def _scopes_of(call: Call, *, numbers: bool) -> list[ScopeName]:
+    return _scopes(call.account, call.campaign_id, call.agent_id, call.number if numbers else None)

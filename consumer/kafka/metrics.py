@@ -1,0 +1,19 @@
+"""What is counted of the views: how far each partition is folded, and how the reading back of one goes."""
+
+from prometheus_client import Counter, Gauge
+
+PARTITION = ["role", "topic", "partition"]
+
+POSITION = Gauge("callbreaker_view_position", "The next offset to be folded into the view.", PARTITION)
+END = Gauge(
+    "callbreaker_view_end",
+    "The end of the partition when Kafka was last asked: the next offset to be written.",
+    PARTITION,
+)
+LAG = Gauge("callbreaker_view_lag", "Records of the partition that are not folded into the view yet.", PARTITION)
+SECONDS_LEFT = Gauge(
+    "callbreaker_view_rebuild_seconds_left",
+    "How long reading back will take at the present pace; 0 once all of it is read, NaN while that cannot be told.",
+    ["role"],
+)
+REBUILDS = Counter("callbreaker_view_rebuilds", "Views that were thrown away and built again from the log.", ["role"])

@@ -1,0 +1,104 @@
+"""Which names any order is aimed at, in memory: for nearly every event the answer is none, and it must cost next to nothing.
+
+Names of one account and kind are a set while they are few. Many of them are bits of their hashes, which take some bytes
+a name and now and then say yes where no order is: yes only means that the tables are to be asked.
+"""
+
+from collections.abc import Collection, Sequence
+
+from consumer.model.calls import Call
+from consumer.model.scopes import Key
+
+CALL, CAMPAIGN, AGENT, NUMBER, NUMBER_IN_CAMPAIGN = range(5)
+KIND = {"call": CALL, "campaign": CAMPAIGN, "agent": AGENT, "number": NUMBER}
+FEW = 1_000
+FIRST_BITS = 1 << 20
+BITS_PER_NAME = 64
+
+Hit = tuple[int, str]
+"""A kind of name, and the name."""
+NO_HITS: Sequence[Hit] = ()
+
+
+def named(key: Key) -> Hit:
+    """Give the kind of a scope key and one text for what it names."""
+    if len(key) == 3:
+        return NUMBER_IN_CAMPAIGN, f"{key[1]} {key[2]}"  # a number in E.164 has no space
+    return KIND[key[0]], key[1]
+
+
+class ManyNames:
+    """A set of texts that takes others for members too: one in ``BITS_PER_NAME`` after a start, some more as it grows."""
+
+    def __init__(self, expected: int) -> None:
+        bits = max(FIRST_BITS, 1 << (expected * BITS_PER_NAME).bit_length())
+        self._bits = bytearray(bits // 8)
+        self._mask = bits - 1
+        self._count = 0
+
+    def __contains__(self, name: str | None) -> bool:
+        place = hash(name) & self._mask
+        return self._bits[place >> 3] >> (place & 7) & 1 == 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def update(self, names: Collection[str]) -> None:
+        self._count += len(names)
+        while self._count * BITS_PER_NAME > self._mask:
+            self._double()
+        bits, mask = self._bits, self._mask
+        for name in names:
+            place = hash(name) & mask
+            bits[place >> 3] |= 1 << (place & 7)
+
+    def _double(self) -> None:
+        """Grow by one bit of the hash, which nobody knows any more: a name now has both places that it may have."""
+        self._bits = self._bits + self._bits
+        self._mask = 2 * self._mask + 1
+
+
+class AimedNames:
+    """What orders are aimed at, by account."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, list[set[str] | ManyNames]] = {}
+
+    def expect(self, account: str, kind: int, count: int) -> None:
+        """Make room for so many more names."""
+        of_account = self._accounts.setdefault(account, [set() for _ in range(5)])
+        known = of_account[kind]
+        if isinstance(known, set) and len(known) + count > FEW:
+            of_account[kind] = many = ManyNames(len(known) + count)
+            many.update(known)
+
+    def add(self, account: str, kind: int, names: Sequence[str]) -> None:
+        self.expect(account, kind, len(names))
+        self._accounts[account][kind].update(names)
+
+    def may_hold(self, account: str, hit: Hit) -> bool:
+        of_account = self._accounts.get(account)
+        return of_account is not None and hit[1] in of_account[hit[0]]
+
+    def hits(self, call: Call) -> Sequence[Hit]:
+        """Give the names of a call at which an order may be aimed."""
+        of_account = self._accounts.get(call.account)
+        if of_account is None:
+            return NO_HITS
+        calls, campaigns, agents, numbers, pairs = of_account
+        number, campaign = call.number, call.campaign_id
+        if (
+            call.call_id in calls
+            or campaign in campaigns
+            or call.agent_id in agents
+            or number in numbers
+            or (pairs and f"{number} {campaign}" in pairs)
+        ):
+            return [(kind, name) for kind, name in enumerate(_names_of(call)) if name and name in of_account[kind]]
+        return NO_HITS
+
+
+def _names_of(call: Call) -> tuple[str | None, ...]:
+    """Give the names of a call by their kinds."""
+    pair = f"{call.number} {call.campaign_id}" if call.number and call.campaign_id else None
+    return call.call_id, call.campaign_id, call.agent_id, call.number, pair

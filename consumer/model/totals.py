@@ -1,0 +1,160 @@
+"""Totals: what happened in a scope, counted from the lives of its calls and not from webhooks, which repeat.
+
+A partition of ``call-events`` counts what its own calls did, per scope and minute of the broker's clock. Each count is the
+whole of that minute so far, so a record that is written twice, or replaced by a later one, changes nothing; whoever wants
+the sum adds up the latest of every source partition.
+
+Amounts are whole numbers (milliseconds, millionths of the currency), so that every order of adding gives the same sum.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from consumer.model.calls import ONGOING, TIE, Call, Progress
+from consumer.model.events import CallEvent
+from consumer.model.status import Status
+
+NAMES = (
+    "queued",
+    "started",
+    "finished",
+    "completed",
+    "failed",
+    "retried",
+    "cancelled",
+    "connected",
+    "seconds",
+    "cost",
+)
+"""Calls first heard of; attempts that began; attempts that ended, and how; calls that connected for the first time."""
+QUEUED, STARTED, FINISHED, COMPLETED, FAILED, RETRIED, CANCELLED, CONNECTED, MILLISECONDS, MILLIONTHS = range(10)
+HOW = {
+    Status.COMPLETED: COMPLETED,
+    Status.FAILED: FAILED,
+    Status.ERROR: FAILED,
+    Status.RETRY: RETRIED,
+}
+CANCELLED_TIE = TIE[Status.CANCELLED]
+NOT_HEARD_OF = Call("", "", "")
+MILLION = 1_000_000
+UNITS = (*(1,) * 8, 1_000, MILLION)
+MINUTE_SECONDS = 60
+
+Amounts = Sequence[tuple[int, int]]
+"""Pairs of an index into ``NAMES`` and how much is added there."""
+
+
+def happened(before: Call | None, after: Call, event: CallEvent) -> Amounts:
+    """Tell what an event that was no duplicate added; nothing is ever taken away.
+
+    An attempt that is reported finished twice has finished once: what counts is what the call's life gained.
+    """
+    found: list[tuple[int, int]] = []
+    if before is None:
+        found.append((QUEUED, 1))
+        before = NOT_HEARD_OF
+    if after.connected and not before.connected:
+        found.append((CONNECTED, 1))
+    if after.progress is not before.progress:
+        _add_progress(found, before, after, event)
+    return found
+
+
+def _add_progress(found: list[tuple[int, int]], before: Call, after: Call, event: CallEvent) -> None:
+    was, now = before.progress, after.progress
+    begun = _begun(now) - _begun(was)
+    if begun > 0:
+        found.append((STARTED, begun))
+    if len(now.finished) != len(was.finished) or now.closed[1] >= 0:
+        ended = after.attempts_finished - before.attempts_finished
+        if ended > 0:  # a cancelled call may turn out never to have begun, which takes nothing back
+            found.append((FINISHED, ended))
+            if event.status in HOW:
+                found.append((HOW[event.status], ended))
+    if now.status is Status.CANCELLED is not was.status:
+        found.append((CANCELLED, 1))
+    if now.figures is not was.figures:
+        found.append((MILLISECONDS, round(after.seconds * 1_000) - round(before.seconds * 1_000)))
+        found.append((MILLIONTHS, round(after.cost * MILLION) - round(before.cost * MILLION)))
+
+
+def _begun(progress: Progress) -> int:
+    """How many attempts have begun, as far as is known; one that was cancelled may not have."""
+    attempt, rank, _, tie = progress.order
+    told = attempt + 1 if rank >= ONGOING and tie != CANCELLED_TIE else max(0, attempt)
+    return told + 1 if progress.starts > told else told
+
+
+def opened(before: Call | None, after: Call) -> int:
+    """Give 1 where a call begins to wait, -1 where it ends waiting, else 0."""
+    return after.terminable - (before is not None and before.terminable)
+
+
+def minute_of(logged_at: float) -> int:
+    """The minute (its first second since the epoch) that a broker's time falls in."""
+    return int(logged_at) // MINUTE_SECONDS * MINUTE_SECONDS
+
+
+class Measure(NamedTuple):
+    """A number of the event that a rule adds up: its name, and the way to it, such as ``("analysis", "score")``."""
+
+    name: str
+    path: tuple[str, ...]
+
+    def of(self, event: CallEvent) -> int | None:
+        """Give the number in millionths; None where the event has none there."""
+        value: Any = getattr(event, self.path[0], None)
+        for part in self.path[1:]:
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e12:
+            return None
+        return round(value * MILLION)
+
+
+class ScopeTotals(msgspec.Struct, frozen=True):
+    """What one source partition counted for one scope.
+
+    ``kind`` is account, campaign, agent or number, and ``name`` its id (empty for the account). ``minute`` is the first
+    second of the minute that ``figures`` and ``sums`` are of; None is no minute: then ``open`` calls wait now. ``offset``
+    is the last event counted, by which the later of two records is told.
+    """
+
+    account: str
+    kind: str
+    name: str
+    source: int
+    offset: int
+    minute: int | None = None
+    open: int | None = None
+    figures: dict[str, float] = {}
+    sums: dict[str, float] = {}
+
+    @property
+    def scope_key(self) -> bytes:
+        """What decides the partition: one scope, one partition."""
+        return f"{self.account}/{self.kind}/{self.name}".encode()
+
+    @property
+    def key(self) -> bytes:
+        return b"%s/%d/%s" % (self.scope_key, self.source, b"open" if self.minute is None else b"%d" % self.minute)
+
+
+encode_totals = msgspec.json.Encoder().encode
+decode_totals = msgspec.json.Decoder(ScopeTotals).decode
+"""Read a record of ``scope-totals``; raises ``msgspec.DecodeError`` where it is none."""
+
+
+def as_figures(amounts: Iterable[int]) -> dict[str, float]:
+    """Write amounts, in the order of ``NAMES``, with their names and in their units, without those that are zero."""
+    return {
+        name: amount if unit == 1 else amount / unit
+        for name, amount, unit in zip(NAMES, amounts, UNITS, strict=True)
+        if amount
+    }
+
+
+def as_amounts(figures: Mapping[str, float]) -> list[int]:
+    """Read what ``as_figures`` wrote."""
+    return [round(figures.get(name, 0) * unit) for name, unit in zip(NAMES, UNITS, strict=True)]

@@ -1,0 +1,94 @@
+"""What the console knows of terminations is a view like any other: built again where it cannot be gone on with."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from consumer.console.ledger_view import LedgerView
+from consumer.kafka.producer import OutRecord
+from consumer.model.codec import encode_termination_record
+from tests.kafka.helpers import Installation, in_background, installed, until
+from tests.kafka.log_faults import make_again, take_away, warnings
+from tests.unit.values import ACCOUNT, decision
+
+pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
+
+
+async def decide(log: Installation, first: int, count: int) -> None:
+    """Write decisions about so many calls."""
+    records = [decision(f"call-{n}") for n in range(first, first + count)]
+    topic = log.topics.terminations
+    await log.producer.publish_all(
+        OutRecord(topic.name, 0, r.termination_id.encode(), encode_termination_record(r)) for r in records
+    )
+
+
+@asynccontextmanager
+async def following(log: Installation, folder: Path) -> AsyncIterator[LedgerView]:
+    view = LedgerView(log.connection, log.topics, log.cluster, folder / "console.sqlite")
+    await view.start()
+    try:
+        async with in_background(view.run()):
+            await until(lambda: view.ready)
+            yield view
+    finally:
+        await view.stop()
+
+
+def known(view: LedgerView, calls: int) -> list[int]:
+    return [n for n in range(calls) if view.ledger.of_call(ACCOUNT, f"call-{n}")]
+
+
+async def test_it_goes_on_from_its_file(kafka_servers: str, topic_prefix: str, tmp_path: Path) -> None:
+    async with installed(kafka_servers, topic_prefix) as log:
+        await decide(log, 0, 5)
+        async with following(log, tmp_path) as view:
+            assert known(view, 10) == list(range(5))
+            assert {(r.topic, r.begun, r.position, r.end) for r in view.readings()} == {
+                (log.topics.terminations.name, 0, 5, 5),
+                (log.topics.termination_log.name, 0, 0, 0),
+            }
+        await decide(log, 5, 5)
+        async with following(log, tmp_path) as view:
+            assert known(view, 10) == list(range(10))
+            assert view.readings()[0].begun == 5
+
+
+async def test_topic_made_again_begins_it_anew(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with installed(kafka_servers, topic_prefix) as log:
+        await decide(log, 0, 5)
+        async with following(log, tmp_path):
+            pass
+        await make_again(log, log.topics.terminations)
+        await decide(log, 5, 8)
+        async with following(log, tmp_path) as view:
+            assert known(view, 20) == list(range(5, 13))
+        (said,) = warnings(caplog)
+        assert said.startswith("the view console is thrown away")
+        assert said.endswith(f"topic {log.topics.terminations.name} was deleted and made again since")
+
+
+async def test_records_that_retention_took_unread_begin_it_anew_also_while_it_runs(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with installed(kafka_servers, topic_prefix) as log:
+        topic = log.topics.terminations
+        await decide(log, 0, 5)
+        async with following(log, tmp_path) as view:
+            tps = view.reader._tps
+            view.reader._client.pause(*tps)
+            await decide(log, 5, 5)
+            await take_away(log, topic, 8)
+            view.reader._client.resume(*tps)
+            await until(lambda: known(view, 10) == [8, 9] and view.ready)
+        assert warnings(caplog)[0].endswith(
+            f"{topic.name}/0 was read up to 5 and begins at 8 now: retention took what is between"
+        )
+        await decide(log, 10, 5)
+        await take_away(log, topic, 12)
+        async with following(log, tmp_path) as view:
+            assert known(view, 15) == [12, 13, 14]

@@ -1,0 +1,127 @@
+"""The calls of a partition as their view keeps them."""
+
+import random
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+
+from consumer.correlate.calls import SCHEMA, Calls, Keeping
+from consumer.correlate.keep import QUIET_SECONDS, Keeper
+from consumer.kafka.view import View
+from consumer.model.calls import Call
+from consumer.model.status import Status
+from tests.unit.values import ACCOUNT, event, folded, waiting_call
+
+DAY = 86_400.0
+KEEPING = Keeping(forget_seconds=3 * DAY, carry_seconds=3.5 * DAY)
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> View:
+    return View(tmp_path / "0.sqlite", SCHEMA, cluster_id="c")
+
+
+def keep(view: View, *calls: Call) -> Calls:
+    """Put calls into a view, and open it anew."""
+    into = Calls(view.connection, KEEPING)
+    for call in calls:
+        into.put(call, None)
+    with view.transaction({}) as connection:
+        into.save(connection)
+    return Calls(view.connection, KEEPING)
+
+
+def everything_waiting(calls: Calls, key: tuple[str, ...], *, limit: int = 2) -> list[str]:
+    found: list[str] = []
+    after = 0
+    while True:
+        page, after = calls.waiting(ACCOUNT, key, after=after, limit=limit)
+        found += [call.call_id for call in page]
+        if not after:
+            return found
+
+
+def test_a_call_comes_back_as_it_was_put(view: View) -> None:
+    call = waiting_call("c", campaign_id="k", agent_id="a", number="+15550000001", logged_at=5.0).with_decided(("o",))
+    calls = keep(view, call)
+    assert calls.get(ACCOUNT, "c") == call
+    assert calls.get(ACCOUNT, "d") is None
+    assert calls.get("another", "c") is None
+
+
+def test_waiting_calls_are_found_by_every_key_and_page_by_page(view: View) -> None:
+    many = [waiting_call(f"c{n}", campaign_id="k", agent_id="a", number="+15550000001") for n in range(5)]
+    calls = keep(view, *many, waiting_call("other", campaign_id="l", agent_id="b", number="+15550000002"))
+    names = [call.call_id for call in many]
+    for key in (("campaign", "k"), ("agent", "a"), ("number", "+15550000001"), ("number", "+15550000001", "k")):
+        assert everything_waiting(calls, key) == names
+    assert everything_waiting(calls, ("call", "other")) == ["other"]
+
+
+def test_a_call_that_waits_no_more_is_found_by_no_key_and_waits_again_in_its_next_episode(view: View) -> None:
+    registered = event("1", Status.REGISTERED, campaign_id="k", attempt=0)
+    ongoing = event("2", Status.ONGOING, attempt=0)
+    retry = event("3", Status.RETRY, attempt=0)
+    calls = keep(view, folded(registered))
+    for events, found in (((registered, ongoing), []), ((registered, ongoing, retry), ["call-1"])):
+        before = calls.get(ACCOUNT, "call-1")
+        calls.put(folded(*events), before)
+        with view.transaction({}) as connection:
+            calls.save(connection)
+        assert everything_waiting(calls, ("campaign", "k")) == found
+    assert calls.count() == (1, 1)
+
+
+def two_of_one_hash(prefix: str) -> tuple[str, str]:
+    """Find two names that hash to one value behind the prefix; one in some 100,000 does."""
+    chance = random.Random(7)
+    names: dict[int, str] = {}
+    while True:
+        name = chance.randbytes(8).hex()
+        other = names.setdefault(crc32(f"{prefix}/{name}".encode()), name)
+        if other != name:
+            return name, other
+
+
+def test_two_campaigns_of_one_hash_are_told_apart_by_whoever_asks(view: View) -> None:
+    one, two = two_of_one_hash("campaign/" + ACCOUNT)
+    calls = keep(view, waiting_call("one", campaign_id=one), waiting_call("two", campaign_id=two))
+    page, _ = calls.waiting(ACCOUNT, ("campaign", one), after=0, limit=10)
+    assert {call.call_id: call.campaign_id for call in page} == {"one": one, "two": two}
+
+
+def test_calls_of_one_hash_are_two_calls(view: View) -> None:
+    one, two = (waiting_call(name) for name in two_of_one_hash(ACCOUNT))
+    calls = keep(view, one, two)
+    assert (calls.get(ACCOUNT, one.call_id), calls.get(ACCOUNT, two.call_id)) == (one, two)
+
+
+def finished(call_id: str, *, logged_at: float) -> Call:
+    return folded(event(call_id, Status.COMPLETED, call_id=call_id, attempt=0, logged_at=logged_at))
+
+
+def test_finished_calls_are_forgotten_after_their_time_by_the_clock_of_the_log(view: View) -> None:
+    calls = keep(
+        view, finished("old", logged_at=DAY), finished("new", logged_at=3 * DAY), waiting_call("open", logged_at=DAY)
+    )
+    keeper = Keeper(calls, KEEPING)
+    assert not keeper.work(now=100.0)
+    assert calls.count() == (3, 1)
+    old, new = calls.get(ACCOUNT, "old"), calls.get(ACCOUNT, "new")
+    assert old
+    assert new
+    assert keeper.remembers(new, 5 * DAY)
+    assert not keeper.remembers(old, 5 * DAY)
+    assert not keeper.work(now=100.0 + QUIET_SECONDS)
+    with view.transaction({}) as connection:
+        calls.save(connection)
+    assert calls.count() == Calls(view.connection).count() == (2, 1)
+    assert (calls.get(ACCOUNT, "old"), calls.get(ACCOUNT, "new")) == (None, new)
+
+
+def test_an_open_call_is_written_anew_once_when_its_events_are_about_to_leave_the_log(view: View) -> None:
+    calls = keep(view, waiting_call("open", logged_at=DAY), waiting_call("young", logged_at=4 * DAY))
+    keeper = Keeper(calls, KEEPING)
+    assert [call.call_id for call in keeper.work(now=4.6 * DAY)] == ["open"]
+    assert keeper.work(now=4.6 * DAY + 5) == []
