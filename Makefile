@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 QUIX   := .tools/quix
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format typecheck bench chart e2e clean
+.PHONY: help run test check format typecheck simulate bench chart e2e clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: $(VENV)/.dev ## run every test: real Kafka, real processes, real Chromium
 
 e2e: $(VENV)/.dev ## run only the tests that start the service as a process
 	@$(BIN)/python -m pytest -m end_to_end $(PYTEST_ARGS)
+
+simulate: $(VENV)/.dev ## worlds that crash, sleep and repeat: SEEDS=5000 START=0; TRACE=1 shows each step
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),5000) --start $(or $(START),0) $(if $(TRACE),--trace)
 
 check: $(VENV)/.dev ## lint, types and the arrows between the parts
 	@$(BIN)/ruff format --check --quiet . || { echo "make format would change files"; exit 1; }

@@ -20,7 +20,7 @@ CREATE INDEX IF NOT EXISTS unpublished_totals ON totals (minute) WHERE published
 """
 OPEN = 0
 """In the column ``minute``: the row counts the calls that wait now, in its first amount."""
-WAITS, LAST_OFFSET, TALLY = len(NAMES), len(NAMES) + 1, len(NAMES) + 2
+WAITS, MOVED, LAST_OFFSET, TALLY = range(len(NAMES), len(NAMES) + 4)
 """In a tally, behind the amounts."""
 AT_ONCE = 500
 AT_HAND = 2_000
@@ -99,7 +99,10 @@ class Totals:
         if before is not None and before.terminable and self._told_late(before, after):
             self._add_late(before, after, offset)
         else:
-            tally[WAITS] += opened(before, after)
+            waits = opened(before, after)
+            if waits:
+                tally[WAITS] += waits
+                tally[MOVED] = 1
         for measure in self._measures:
             value = measure.of(event)
             if value is not None:
@@ -117,7 +120,7 @@ class Totals:
                 row.amounts = [told + more for told, more in zip(row.amounts, tally, strict=False)]
                 for name, value in sums.items() if sums else ():
                     row.sums[name] = row.sums.get(name, 0) + value
-                if tally[WAITS]:
+                if tally[MOVED]:  # also where as many came as went: another owner may have published between the two
                     self._row(scope, OPEN, offset).amounts[0] += tally[WAITS]
         self._tallies.clear()
         self._tallied_sums.clear()
@@ -181,7 +184,7 @@ class Totals:
         row = self._rows.get(name)
         if row is None:
             row = self._rows[name] = self._saved(*scope, minute)
-        row.last_offset = offset
+        row.last_offset = max(row.last_offset, offset)  # crowds are entered one after the other
         row.said = not self._live
         row.changed = self._changed = True
         return row

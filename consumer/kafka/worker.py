@@ -377,6 +377,8 @@ class FoldingWorker:
             return
         self._committed_at = now
         async with self._lock:
+            if self._held and not self.settled:
+                return  # what is ours has to be known before all that it holds back can be said
             await self._say_the_rest()
         if self._uncommitted:
             offsets, self._uncommitted = self._uncommitted, {}

@@ -33,7 +33,7 @@ async def test_killed_five_times_the_counts_still_add_up(tmp_path: Path) -> None
             "speed": 20,
             "campaigns": [{"calls": CALLS, "register_per_second": 8, "repeated_people": 0.3}],
             "dial": {"per_second": 0.12},
-            "webhooks": {"retry_seconds": [0.3, 0.5, 1, 1, 2, 2, 4, 4, 8, 8, 8]},
+            "webhooks": {"retry_seconds": [0.3, 0.5, 1, 1, 2, 2, 4, 4, *[8] * 8]},
             "rate_limit": {"requests_per_second": 20, "burst": 20},
         }
     )
