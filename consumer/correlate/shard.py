@@ -202,6 +202,8 @@ class CorrelateShard:
         if self._scan is None:
             if self._applied == self._feed.next_offset:
                 return [], False
+            if self._applied is not None and self._applied > self._feed.next_offset:
+                self._applied = None  # stop-orders was made again: what is in it now has met none of these calls
             self._scan_until = self._feed.next_offset
             self._scan = self._reconcile(now) if self._applied is None else self._apply_changed(self._applied, now)
         outputs = next(self._scan, None)
@@ -214,7 +216,9 @@ class CorrelateShard:
 
     def _apply_changed(self, offset: int, now: float) -> Iterator[list[OutRecord]]:
         """Look at the waiting calls of every order that changed at ``offset`` or later."""
-        for record in self._feed.book.changed_since(offset):
+        for n, record in enumerate(self._feed.book.changed_since(offset), start=1):
+            if n % scans.KEYS_AT_ONCE == 0:
+                yield []  # many that are over, one after the other, are no reason to hold up the rest
             if record.in_force(now):
                 yield self._whole_scope(record, now)
                 for page in scans.in_scope(self.calls, record):
