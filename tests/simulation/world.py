@@ -58,7 +58,7 @@ class World:
         """Whether nothing is left to do: all runs, all is read, and every termination is over."""
         return (
             self.loop.time() >= self.plan.over_at
-            and self.loop.time() - self.faults.last_touch_at >= QUIET_SECONDS
+            and self.loop.time() - max(self.faults.last_touch_at, self.log.down_until) >= QUIET_SECONDS
             and not self.provider.busy
             and not self.wire.busy
             and all(node.running for node in self.nodes)
