@@ -46,7 +46,7 @@ from tests.kafka.helpers import (
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
 
 ANSWER_SECONDS = 1.0
-SECOND_AS_SEEN = 0.95
+SECOND_AS_SEEN = 0.9
 """The window is a second where requests leave; a busy machine brings them together by some milliseconds on their way."""
 OK = {"message": "Calls terminated successfully!"}
 NONE = {"message": "No terminable calls found for the specified parameters"}
@@ -505,7 +505,8 @@ async def test_rate_limit_holds_in_every_second(stage: Dispatching) -> None:
     await stage.all_are("limited", calls, State.ACCEPTED)
     arrivals = [seen.at for seen in stage.provider.stops("limited")]
     assert len(arrivals) == 15
-    assert all(later - earlier >= SECOND_AS_SEEN for earlier, later in zip(arrivals, arrivals[5:], strict=False))
+    gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[5:], strict=False)]
+    assert min(gaps) >= SECOND_AS_SEEN
 
 
 async def test_rate_limit_holds_when_acknowledgements_come_late_and_together(
@@ -519,7 +520,8 @@ async def test_rate_limit_holds_when_acknowledgements_come_late_and_together(
             await asyncio.sleep(1.5)  # tokens add up meanwhile
         await stage.all_are("limited", calls, State.ACCEPTED)
         arrivals = [seen.at for seen in stage.provider.stops("limited")]
-        assert all(later - earlier >= SECOND_AS_SEEN for earlier, later in zip(arrivals, arrivals[5:], strict=False))
+        gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[5:], strict=False)]
+        assert min(gaps) >= SECOND_AS_SEEN
 
 
 async def test_shadow_order_sends_nothing(stage: Dispatching) -> None:
