@@ -33,9 +33,9 @@ PROVIDERS: dict[str, Provider] = {"ringg": Ringg(), "careful": CarefulRingg()}
 PROVIDER_OF = {"acme": "ringg", "careful": "careful"}
 
 
-def build(seed: int, *, traced: bool = False) -> World:
-    """Put a world together; nothing has happened in it yet."""
-    plan = plan_of(seed)
+def build(seed: int, plan: Plan | None = None, *, traced: bool = False) -> World:
+    """Put the world of a seed together, with its own plan or a given one; nothing has happened in it yet."""
+    plan = plan or plan_of(seed)
     loop = VirtualLoop(Random(f"schedule {seed}"), disorder=plan.disorder)  # type: ignore[abstract]
     topics = Topics.named(call_events=plan.call_partitions, scope_totals=1, terminations=len(plan.accounts), rejected=1)
     log = SimulatedLog(loop, topics.all())

@@ -99,6 +99,11 @@ class Disk:
         if self._files:
             self._scrap(list(self._files)[int(self._random() * len(self._files))])
 
+    def lose_role(self, role: str) -> None:
+        """Lose the files of one role."""
+        for path in [path for path in self._files if path.parent.name == role]:
+            self._scrap(path)
+
     def lose(self) -> None:
         """Lose all files."""
         for path in list(self._files):

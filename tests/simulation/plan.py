@@ -7,7 +7,7 @@ from consumer.model.orders import Mode, Reach
 from consumer.model.scopes import ScopeKind
 
 CRASH, FREEZE = "crash", "freeze"
-KEPT, OLDER, LOST, ONE_LOST = "kept", "older", "lost", "one lost"
+KEPT, OLDER, LOST, ONE_LOST, ORDERS_LOST = "kept", "older", "lost", "one lost", "orders lost"
 NEVER = float("inf")
 STARTED_BY = 6.0
 HEALED_AT = 15.0
@@ -28,6 +28,7 @@ TOUCHES = (
     "request arrived",
     "answer on its way",
     "after a request",
+    "after a look",
 )
 
 
@@ -42,33 +43,32 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """One call's life at the provider, unless it is stopped."""
+    """One call's life at the provider, unless it is stopped. A stubborn one is said to be stopped and never is."""
 
-    call_id: str
-    account: str
-    campaign: str
-    number: str
-    at: float
-    attempts: tuple[Attempt, ...]
-    opts_out: bool
-    stubborn: bool
-    """Whether the provider says that it stops it and never does."""
+    call_id: str = "call-0"
+    account: str = "acme"
+    campaign: str = "spring"
+    number: str = "+918800000001"
+    at: float = 1.0
+    attempts: tuple[Attempt, ...] = (Attempt(NEVER, 0.0, "completed"),)
+    opts_out: bool = False
+    stubborn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class OrderPlan:
     """What an operator orders, and when that is released."""
 
-    order_id: str
-    at: float
-    account: str
-    kind: ScopeKind
-    target: str
-    hold: float | None
-    mode: Mode
-    reach: Reach
-    lane: int
-    released_at: float | None
+    order_id: str = "order-0"
+    at: float = 2.0
+    account: str = "acme"
+    kind: ScopeKind = ScopeKind.CAMPAIGN
+    target: str = "spring"
+    hold: float | None = None
+    mode: Mode = Mode.ENFORCE
+    reach: Reach = Reach.KNOWN
+    lane: int = 2
+    released_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,32 +84,34 @@ class Strike:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole of a seed."""
+    """The whole of a seed; what is not said is a quiet world of one node.
 
-    nodes: int
-    call_partitions: int
-    guards_everywhere: bool
-    """Whether every process guards, or only those of the first node."""
-    accounts: tuple[str, ...]
-    calls: tuple[CallPlan, ...]
-    orders: tuple[OrderPlan, ...]
-    strikes: tuple[Strike, ...]
-    outages: tuple[tuple[float, float], ...]
-    rebalances: tuple[float, ...]
-    clocks: tuple[tuple[float, float], ...]
-    """At these times a node's wall clock jumps by so much."""
-    acks_lost: float
-    slow_writes: float
-    orders_late_seconds: float
-    """How far behind a process may be with each batch of ``stop-orders``."""
-    webhooks_twice: float
-    webhooks_late: float
-    webhooks_lost: float
-    misbehaves: float
-    requests_per_second: float
-    pace_seconds: float
-    disorder: float
-    power: bool
+    ``guards_everywhere``: whether every process guards, or only those of the first node. ``outages`` are pairs of when and
+    for how long, ``clocks`` of when and by how much a node's wall clock jumps. ``orders_late_seconds``: how far behind a
+    process may be with each batch of ``stop-orders``. ``power``: whether a crash may take the last commits with it.
+    """
+
+    nodes: int = 1
+    call_partitions: int = 1
+    guards_everywhere: bool = False
+    accounts: tuple[str, ...] = ("acme",)
+    calls: tuple[CallPlan, ...] = (CallPlan(),)
+    orders: tuple[OrderPlan, ...] = (OrderPlan(),)
+    strikes: tuple[Strike, ...] = ()
+    outages: tuple[tuple[float, float], ...] = ()
+    rebalances: tuple[float, ...] = ()
+    clocks: tuple[tuple[float, float], ...] = ()
+    acks_lost: float = 0.0
+    slow_writes: float = 0.0
+    orders_late_seconds: float = 0.0
+    webhooks_twice: float = 0.0
+    webhooks_late: float = 0.0
+    webhooks_lost: float = 0.0
+    misbehaves: float = 0.0
+    requests_per_second: float = 5.0
+    pace_seconds: float = 1.0
+    disorder: float = 0.0
+    power: bool = False
 
     @property
     def over_at(self) -> float:

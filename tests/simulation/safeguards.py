@@ -140,11 +140,6 @@ SAFEGUARDS = (
         lambda: patch("consumer.terminate.account_loop.must_look_first", lambda *_: False),
     ),
     Safeguard(
-        "a look is too old after three seconds",
-        frozenset({"no-live-call-is-cut"}),
-        lambda: patch("consumer.terminate.account_loop.LOOK_HOLDS_SECONDS", float("inf")),
-    ),
-    Safeguard(
         "a call is asked for three times at most",
         frozenset({"allowance-is-kept"}),
         lambda: patch("consumer.terminate.next_step.MAX_SENDS", 9),

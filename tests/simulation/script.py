@@ -7,7 +7,7 @@ from consumer.model.orders import Author, Fact, FactKind, StopOrder
 from consumer.model.scopes import Scope, ScopeKind
 from tests.simulation.loop import Process
 from tests.simulation.node import Node
-from tests.simulation.plan import FREEZE, LOST, OLDER, ONE_LOST, OrderPlan, Strike
+from tests.simulation.plan import FREEZE, LOST, OLDER, ONE_LOST, ORDERS_LOST, OrderPlan, Strike
 from tests.simulation.world import World
 
 OPERATOR = Author("operator", "ops")
@@ -84,6 +84,8 @@ def strike_at(world: World, process: Process, strike: Strike, at: str) -> None:
         node.machine.disk.lose()
     elif strike.views == ONE_LOST:
         node.machine.disk.lose_one()
+    elif strike.views == ORDERS_LOST:
+        node.machine.disk.lose_role("orders")
     loop.after(strike.seconds, loop.world, node.start)
 
 

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from tests.simulation.auditors import audit
 from tests.simulation.build import build
 from tests.simulation.course import end, run
+from tests.simulation.plan import Plan
 from tests.simulation.safeguards import SAFEGUARDS
 from tests.simulation.world import Violation
 
@@ -29,9 +30,9 @@ class Broken:
         return f"seed {self.seed} broke a law; see it with: make simulate SEEDS=1 START={self.seed} TRACE=1\n{told}"
 
 
-def play(seed: int, *, traced: bool = False) -> tuple[Broken | None, Sequence[str]]:
-    """Run one seed; gives what it broke, and its trace if it is ``traced``."""
-    world = build(seed, traced=traced)
+def play(seed: int, plan: Plan | None = None, *, traced: bool = False) -> tuple[Broken | None, Sequence[str]]:
+    """Run one seed, with its own plan or a given one; gives what it broke, and its trace if it is ``traced``."""
+    world = build(seed, plan, traced=traced)
     try:
         if run(world):
             audit(world)

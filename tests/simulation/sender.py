@@ -234,6 +234,5 @@ class SimulatedSender(Sender):
         if stops:
             await self._gate("before a request")
         answer = await self._wire.send(self._process, request, decided_at)
-        if stops:
-            await self._gate("after a request")
+        await self._gate("after a request" if stops else "after a look")
         return answer

@@ -1,0 +1,72 @@
+"""Single moments that seeds have found, as plans of their own: each holds, and breaks its law without what holds it."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from consumer.correlate.shard import CorrelateShard
+from tests.simulation.plan import (
+    CRASH,
+    FREEZE,
+    ORDERS_LOST,
+    Attempt,
+    CallPlan,
+    OrderPlan,
+    Plan,
+    Strike,
+)
+from tests.simulation.seeds import play
+
+pytestmark = pytest.mark.simulation
+
+SEEDS = 20
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A plan, and what breaks ``law`` in it within some seeds."""
+
+    law: str
+    plan: Plan
+    without: AbstractContextManager[Any]
+
+
+SCENARIOS = {
+    "a process that slept after its look asks for no stop": Scenario(
+        "no-live-call-is-cut",
+        Plan(
+            accounts=("careful",),
+            calls=(CallPlan(account="careful", attempts=(Attempt(6.0, 8.0, "completed"),)),),
+            orders=(OrderPlan(account="careful"),),
+            strikes=(Strike(1, "after a look", FREEZE, 7.0),),
+        ),
+        patch("consumer.terminate.account_loop.LOOK_HOLDS_SECONDS", float("inf")),
+    ),
+    "a call that came while the orders were read anew is stopped": Scenario(
+        "every-wanted-stop-is-decided",
+        Plan(
+            calls=(CallPlan("call-0", at=1.0), CallPlan("call-1", at=4.5)),
+            orders=(OrderPlan("order-0", at=2.0), OrderPlan("order-1", at=2.5, target="autumn")),
+            strikes=(Strike(1, "after a request", CRASH, 1.0, ORDERS_LOST),),
+            orders_late_seconds=8.0,
+        ),
+        patch.object(CorrelateShard, "_apply_again_what_is_not_known", lambda _: None),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_law_holds(name: str) -> None:
+    broken = [str(found) for seed in range(SEEDS) if (found := play(seed, SCENARIOS[name].plan)[0])]
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_it_is_broken_without_what_holds_it(name: str) -> None:
+    scenario = SCENARIOS[name]
+    with scenario.without:
+        found = [play(seed, scenario.plan)[0] for seed in range(SEEDS)]
+    assert scenario.law in {violation.law for broken in found if broken for violation in broken.violations}
