@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -129,6 +130,8 @@ class Breakable:
         """SIGSTOP, and SIGCONT at the end: connections stay open and nothing answers."""
         (pid,) = self._kafka.pids
         os.kill(pid, signal.SIGSTOP)
+        while not _stands_still(pid):
+            time.sleep(0.001)
         try:
             yield
         finally:
@@ -199,3 +202,12 @@ def an_account(name: str = "acme", **settings: Any) -> Account:
     return Account.model_validate(
         {"name": name, "provider": "ringg", "api_key": API_KEY, "webhook": {"auth": auth}, **settings}
     )
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether every thread of a process has stopped; a signal reaches one after the other, and a broker has many."""
+    try:
+        states = [task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:  # a thread that has just ended
+        return False
+    return all(state == "T" for state in states)

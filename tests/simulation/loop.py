@@ -90,17 +90,21 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._scheduled = 0
         self._runnable: list[Process] = []
 
-    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
-        """Let the world go on for ``seconds``, or until ``until`` holds; says whether it does."""
+    def run(self, seconds: float) -> None:
+        """Let the world go on for ``seconds``.
+
+        Raises:
+            Livelock: it spins without getting anywhere.
+
+        """
         end = self._now + seconds
         events._set_running_loop(self)
         try:
-            while not until():
+            while True:
                 if self._runnable:
                     self._step()
                 elif not self._jump(end):
-                    return until()
-            return True
+                    return
         finally:
             events._set_running_loop(None)
 
@@ -147,6 +151,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 task.exception()
 
     def _step(self) -> None:
+        """Run one callback of any process that has one ready."""
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise Livelock(f"{self.steps} callbacks, and the world is at {self._now:.3f} s")
@@ -154,14 +159,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         n = int(self._random() * len(runnable)) if len(runnable) > 1 else 0
         process = runnable[n]
         ready = process.ready
-        if not ready or not process.runs:
+        if ready and process.alive and not process.frozen:
+            if self._disorder and len(ready) > 1 and self._random() < self._disorder:
+                ready.rotate(-int(self._random() * len(ready)))
+            ready.popleft().run()
+        if not (ready and process.alive and not process.frozen):
             process.queued = False
             runnable[n] = runnable[-1]
             runnable.pop()
-            return
-        if self._disorder and len(ready) > 1 and self._random() < self._disorder:
-            ready.rotate(-int(self._random() * len(ready)))
-        ready.popleft().run()
 
     def _jump(self, end: float) -> bool:
         """Go to the next timer that is not later than ``end``, and make ready what is due then."""
