@@ -8,7 +8,7 @@ import sys
 
 import uvloop
 
-from benchmarks import correlate, ingest, million, orders
+from benchmarks import backtest, correlate, dispatch, ingest, million, orders
 from benchmarks.report import show
 
 BENCHMARKS = {
@@ -16,6 +16,8 @@ BENCHMARKS = {
     "correlate": correlate.measure,
     "million": million.measure,
     "orders": orders.measure,
+    "backtest": backtest.measure,
+    "dispatch": dispatch.measure,
 }
 PROFILES = {"correlate": correlate.profile}
 

@@ -11,7 +11,7 @@ import psutil
 
 from benchmarks.children import job_of_this_process, say
 from benchmarks.report import percentile
-from consumer.app import quieten_gc
+from consumer.garbage import quieten_gc
 from consumer.kafka.order_book import StoredOrderBook
 from consumer.kafka.order_feed import SLICE_RECORDS
 from consumer.model.calls import Call

@@ -186,11 +186,11 @@ class World:
         return f"2025-12-14T19:{minutes % 60:02d}:{seconds:02d}.{micros:06d}Z"
 
 
-def campaign_order(order_id: str, campaign_id: str) -> StopOrder:
+def campaign_order(order_id: str, campaign_id: str, account: str = ACCOUNT_NAME) -> StopOrder:
     """An operator's order to stop a campaign until it is released."""
     return StopOrder(
         order_id=order_id,
-        account=ACCOUNT_NAME,
+        account=account,
         scope=Scope.campaign(campaign_id),
         reason="a benchmark",
         by=Author("operator", "bench"),
@@ -213,6 +213,16 @@ def _numbers_order(order_id: str, numbers: Sequence[str], by: Author, *, hold: f
 
 def _opted_out_numbers(size: Size) -> list[str]:
     return [f"+9170{n:08d}" for n in range(size.numbers_in_lists + size.numbers_by_rule)]
+
+
+def registered(call: PlannedCall) -> dict[str, Any]:
+    """The webhook that tells that a call waits."""
+    return _registered(call)
+
+
+def processed(call: PlannedCall) -> dict[str, Any]:
+    """The webhook that sums up a call in which somebody opted out."""
+    return {**_processed(call, 0, "2025-12-14T19:37:13.310707Z"), "client_analysis": {"opt_out": True}}
 
 
 def _arguments(call: PlannedCall) -> dict[str, str]:

@@ -18,12 +18,11 @@ from pathlib import Path
 from sqlite3 import DatabaseError
 from tempfile import TemporaryDirectory
 from typing import Any, Self
-from uuid import uuid4
 
 from aiohttp import web
 
 from consumer.address import advertised_url, shown_url
-from consumer.assembly import connection_of, keeping_of, not_yet, protected_of, rules_of, topics_of
+from consumer.assembly import connection_of, keeping_of, receiver_of, signals_of, topics_of
 from consumer.console.figures import Figures
 from consumer.console.ledger_view import LedgerView
 from consumer.console.operators import Operators, OperatorToken, generated_token
@@ -31,22 +30,23 @@ from consumer.console.page import page_routes
 from consumer.console.routes import console_routes
 from consumer.console.state import ConsoleState, StillRejectedError
 from consumer.console.stream import Live
-from consumer.correlate.ask_rules import Rules
+from consumer.control_metrics import show_controls
+from consumer.correlate.calls import unsaved_events
+from consumer.correlate.lag import LagWatch
 from consumer.correlate.queries import CallQueries
-from consumer.correlate.shard import SCHEMA as CORRELATE_SCHEMA
-from consumer.correlate.shard import CorrelateShard, Correlation
 from consumer.elsewhere import Elsewhere
 from consumer.garbage import quieten_gc
-from consumer.guard.shard import SCHEMA as GUARD_SCHEMA
-from consumer.guard.shard import GuardShard
+from consumer.guard.notify import Notifier
 from consumer.health import Check, Readiness, health_routes
 from consumer.held_here import HeldHere
 from consumer.ingest.intake import Intake
 from consumer.ingest.metrics import webhooks_taken
 from consumer.ingest.server import WebhookServer
 from consumer.internal_routes import internal_routes
+from consumer.kafka.checkpoints import checkpoint_views
 from consumer.kafka.connection import Connection
 from consumer.kafka.embedded import EmbeddedKafka, OnProgress
+from consumer.kafka.metrics import show_bytes
 from consumer.kafka.only_here import only_here
 from consumer.kafka.order_book import StoredOrderBook
 from consumer.kafka.order_feed import OrderFeed
@@ -55,13 +55,17 @@ from consumer.kafka.probe import KafkaProbe
 from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.rejected import RejectedLog
-from consumer.kafka.topics import Cluster, Topic, Topics, ensure_topics
-from consumer.kafka.view import View, discard_damaged
+from consumer.kafka.topics import Topics, ensure_topics
+from consumer.kafka.view import discard_damaged
 from consumer.kafka.watch import OwnReading, Watch, Watched
-from consumer.kafka.worker import FoldingWorker, Shard, held_views
+from consumer.kafka.worker import DEFAULT_PACE, FoldingWorker, Pace, Shard, held_views
 from consumer.listening import DRAIN_SECONDS, listen, runner_of
 from consumer.local_token import forget_token, keep_token
+from consumer.parts import Parts, node_name
 from consumer.peer_proof import PeerProof
+from consumer.ruled_shards import CorrelateShards, GuardShards
+from consumer.rules_file import ConfigurationFile, RulesFile
+from consumer.ruling import InForce
 from consumer.settings import Settings
 from consumer.terminate.account_loop import LoopParts
 from consumer.terminate.role import TerminateRole
@@ -106,10 +110,13 @@ class Service:
         settings: Settings,
         roles: frozenset[Role],
         *,
+        configuration: ConfigurationFile | None = None,
         on_progress: OnProgress | None = None,
         next_free_port: bool = False,
     ) -> None:
+        """Prepare the roles; ``configuration`` is the file that the settings are of, watched for other rules."""
         self.settings = settings
+        self._configuration = configuration
         self.roles = roles
         self._on_progress = on_progress
         self._next_free_port = next_free_port
@@ -128,6 +135,7 @@ class Service:
         self._crew = Crew()
         self.ledger: LedgerView | None = None
         self.feed: OrderFeed
+        self.in_force: InForce
         self.started: Started
 
     async def __aenter__(self) -> Self:
@@ -193,13 +201,20 @@ class Service:
         self._watch(
             "orders", OwnReading(self.feed.readings, self.feed.bounds), lambda: self.feed.ready, STOP_ORDERS_UNREAD
         )
-        parts = _Parts(connection, topics, cluster, producer, self.feed, node_name(settings.data_dir))
+        self.in_force = in_force = InForce(settings, self.feed, self._configuration.hash if self._configuration else "")
+        views = settings.data_dir / "views"
+        node = node_name(settings.data_dir)
+        parts = Parts(connection, topics, cluster, producer, self.feed, in_force, node, views)
+        file = RulesFile(self._configuration, settings=settings, in_force=in_force, feed=self.feed, producer=producer)
+        self._tasks.append(("rules", file.run))
+        self.feed.on_change(lambda: show_controls(self.feed))
         if Role.CORRELATE in self.roles:
             await self._start_correlate(parts)
         if Role.GUARD in self.roles:
             await self._start_guard(parts)
         if Role.TERMINATE in self.roles:
             await self._start_terminate(parts)
+        self._tasks.append(("checkpoints", lambda: checkpoint_views(views)))
         token = await self._start_console(parts) if Role.CONSOLE in self.roles else None
         if Role.INGEST in self.roles:
             self._start_ingest(parts)
@@ -224,9 +239,16 @@ class Service:
         return connection_of(self.settings, kafka.bootstrap_servers)
 
     async def _start_worker(
-        self, parts: "_Parts", name: str, topics: Sequence[str], open_shard: Callable[[int], Shard]
+        self,
+        parts: Parts,
+        name: str,
+        topics: Sequence[str],
+        open_shard: Callable[[int], Shard],
+        *,
+        pace: Pace = DEFAULT_PACE,
     ) -> tuple[FoldingWorker, GroupReader]:
         folder = self._stack.enter_context(only_here(self.settings.data_dir / "views", name))
+        show_bytes(name, folder)
         reader = GroupReader(
             parts.connection,
             group=name,
@@ -236,7 +258,14 @@ class Service:
             member_file=folder / "member",
             url=lambda: self._advertised,
         )
-        worker = FoldingWorker(name=name, reader=reader, producer=parts.producer, topics=topics, open_shard=open_shard)
+        worker = FoldingWorker(
+            name=name,
+            reader=reader,
+            producer=parts.producer,
+            topics=topics,
+            open_shard=open_shard,
+            pace=pace,
+        )
         await reader.start(join=False)
         self._joins.append(reader.join)
         self._stack.push_async_callback(reader.stop)
@@ -253,37 +282,31 @@ class Service:
         self._tasks.append((f"{name} watch", watch.run))
         self._checks.append(Check(name, lambda: ready() and not watch.trouble, watch.reason(otherwise)))
 
-    def _view(self, parts: "_Parts", name: str, partition: int, schema: str, *beside: Topic) -> View:
-        path = self.settings.data_dir / "views" / name / f"{partition}.sqlite"
-        others = {topic.name: parts.cluster.topic_ids.get(topic.name, "") for topic in beside}
-        return View(path, schema, cluster_id=parts.cluster.cluster_id, beside=others)
-
-    async def _start_correlate(self, parts: "_Parts") -> None:
-        for note in not_yet(self.settings):
-            logger.warning("%s", note)
-        rules = Rules(rules_of(self.settings))
-        keeping = keeping_of(self.settings, parts.topics)
-        correlation = Correlation(parts.topics, parts.feed, rules, protected_of(self.settings), keeping)
-
-        def open_shard(partition: int) -> CorrelateShard:
-            view = self._view(parts, "correlate", partition, CORRELATE_SCHEMA, parts.topics.stop_orders)
-            return CorrelateShard(view, partition=partition, correlation=correlation)
-
-        worker, reader = await self._start_worker(parts, "correlate", [parts.topics.call_events.name], open_shard)
+    async def _start_correlate(self, parts: Parts) -> None:
+        topic = parts.topics.call_events
+        shards = CorrelateShards(parts, keeping_of(self.settings, parts.topics))
+        pace = Pace(save_at_records=unsaved_events(topic.partitions))
+        worker, reader = await self._start_worker(parts, "correlate", [topic.name], shards.open, pace=pace)
+        parts.in_force.on_taken(lambda ruling: shards.take(ruling, worker.shards.values()))
+        lag = LagWatch(worker, parts.feed, parts.producer, lambda: any(True for _ in parts.in_force.now.rules))
+        self._tasks.append(("lag", lag.run))
         self._here.calls = CallQueries(worker, reader, parts.topics)
 
-    async def _start_guard(self, parts: "_Parts") -> None:
-        def open_shard(partition: int) -> GuardShard:
-            view = self._view(parts, "guard", partition, GUARD_SCHEMA)
-            return GuardShard(view, feed=parts.feed, admits=partition == 0)
+    async def _start_guard(self, parts: Parts) -> None:
+        shards = GuardShards(parts)
+        worker, _ = await self._start_worker(parts, "guard", [parts.topics.scope_totals.name], shards.open)
+        worker.on_folded(worker.wake)  # an order is judged as soon as the last partition has counted for it
+        parts.in_force.on_taken(lambda ruling: shards.take(ruling, worker.shards.values()))
+        receiver = receiver_of(self.settings.notify)
+        if receiver:
+            notifier = Notifier(receiver, parts.feed, lambda: shard.view if (shard := worker.shards.get(0)) else None)
+            self._tasks.append(("notify", notifier.run))
 
-        await self._start_worker(parts, "guard", [parts.topics.scope_totals.name], open_shard)
-
-    async def _start_terminate(self, parts: "_Parts") -> None:
+    async def _start_terminate(self, parts: Parts) -> None:
         accounts = self.settings.accounts
 
         def open_shard(partition: int) -> TerminateShard:
-            view = self._view(parts, "terminate", partition, TERMINATE_SCHEMA)
+            view = parts.view("terminate", partition, TERMINATE_SCHEMA)
             return TerminateShard(
                 view, topics=parts.topics, book=parts.feed.book, accounts=accounts, providers=PROVIDERS
             )
@@ -298,7 +321,7 @@ class Service:
         worker.on_folded(role.wake)
         self._tasks.append(("dispatch", role.run))
 
-    async def _start_console(self, parts: "_Parts") -> str | None:
+    async def _start_console(self, parts: Parts) -> str | None:
         settings = self.settings
         tokens = [OperatorToken(o.name, o.role, o.token.get_secret_value()) for o in settings.operators]
         made = None if tokens else generated_token()
@@ -328,6 +351,8 @@ class Service:
             figures=elsewhere.figures,
             overview=self.overview,
             webhooks=self._webhooks_taken,
+            rules=lambda: tuple(parts.in_force.now.rules),
+            protected=lambda: parts.in_force.now.protected,
             rejected=RejectedLog(parts.connection, parts.topics.rejected),
             reread=lambda account, event_id, raw: self._reread(parts.topics, account, event_id, raw),
         )
@@ -336,20 +361,21 @@ class Service:
         self._routes += [*console_routes(state, live), *page_routes()]
         return made.token if made else None
 
-    def _start_ingest(self, parts: "_Parts") -> None:
+    def _start_ingest(self, parts: Parts) -> None:
         self._webhooks = self._here.webhooks = webhooks = WebhookServer(
             self.settings.accounts.values(),
             PROVIDERS,
             producer=parts.producer,
             topics=parts.topics,
             max_body_bytes=self.settings.http.max_body,
+            signals=signals_of(self.settings, parts.topics),
         )
         self._routes += webhooks.routes()
         if self.settings.http.workers > 1:
             otherwise = "a worker does not answer, or cannot write to Kafka"
             self._checks.append(Check("workers", lambda: self._crew.ready, otherwise))
 
-    async def _serve_http(self, parts: "_Parts") -> str:
+    async def _serve_http(self, parts: Parts) -> str:
         settings = self.settings.http
         workers = settings.workers - 1 if self._webhooks else 0
         application = web.Application(client_max_size=settings.max_body)
@@ -366,7 +392,7 @@ class Service:
         self._advertised = advertised_url(settings.host, port, settings.advertise)
         return shown_url(settings.host, port)
 
-    async def _start_workers(self, count: int, runner: web.AppRunner, port: int, parts: "_Parts") -> None:
+    async def _start_workers(self, count: int, runner: web.AppRunner, port: int, parts: Parts) -> None:
         """Start the processes that take webhooks beside this one; they ask it for everything else."""
         folder = self._stack.enter_context(TemporaryDirectory(prefix="callbreaker-"))
         main_socket = str(Path(folder) / "main")
@@ -407,30 +433,9 @@ class Service:
         return webhooks_taken() + self._crew.webhooks_taken if self._webhooks else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What every role is made from."""
-
-    connection: Connection
-    topics: Topics
-    cluster: Cluster
-    producer: Producer
-    feed: OrderFeed
-    node: str
-
-
 async def _named(name: str, task: Awaitable[None]) -> None:
     try:
         await task
     except Exception as error:
         error.add_note(f"this ended the task {name!r}")
         raise
-
-
-def node_name(data_dir: Path) -> str:
-    """The stable name of this node, kept beside its views."""
-    path = data_dir / "node"
-    if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True)
-        path.write_text(uuid4().hex)
-    return path.read_text().strip()

@@ -1,14 +1,28 @@
 """From the configuration to the values that the parts take."""
 
+from consumer.assembly_rules import rules_of
+from consumer.assembly_signals import signals_of
 from consumer.correlate.calls import DEFAULT_KEEPING, Keeping
+from consumer.guard.notify import Receiver
 from consumer.kafka.connection import Connection
 from consumer.kafka.topics import Topics
-from consumer.model.orders import Mode
+from consumer.model import limits as model
+from consumer.model.accounts import BearerAuth, HeaderAuth
+from consumer.model.limits import Limits
 from consumer.model.protected import Protected
-from consumer.model.rules import EventRule, RuleError, configured
-from consumer.settings import RuleSettings, Settings
-from handlers.rules.catalog import find
-from handlers.rules.cel import Aim, cel_rule
+from consumer.settings import Limit, LimitsSettings, Settings
+from consumer.settings_notify import NotifySettings, masked_address
+
+__all__ = [
+    "connection_of",
+    "keeping_of",
+    "limits_of",
+    "protected_of",
+    "receiver_of",
+    "rules_of",
+    "signals_of",
+    "topics_of",
+]
 
 
 def connection_of(settings: Settings, bootstrap_servers: str) -> Connection:
@@ -53,69 +67,30 @@ def protected_of(settings: Settings) -> Protected:
     return Protected(frozenset(protected.campaigns), frozenset(protected.agents), frozenset(protected.numbers))
 
 
+def limits_of(limits: LimitsSettings) -> Limits:
+    """How much rules may stop without asking."""
+
+    def limit(told: Limit | None) -> model.Limit | None:
+        return model.Limit(told.calls, told.share, told.within, told.share_from) if told else None
+
+    return Limits(limit(limits.per_rule), limit(limits.per_campaign), limit(limits.per_account))
+
+
+def receiver_of(notify: NotifySettings) -> Receiver | None:
+    """Who is told when something is loud; None where nobody is."""
+    if notify.url is None:
+        return None
+    headers: dict[str, str] = {}
+    match notify.auth:
+        case HeaderAuth(name=name, secrets=secrets):
+            headers = {name: secrets[0].get_secret_value()}
+        case BearerAuth(secrets=secrets):
+            headers = {"Authorization": f"Bearer {secrets[0].get_secret_value()}"}
+    return Receiver(notify.url.get_secret_value(), masked_address(notify.url), headers, notify.within)
+
+
 def keeping_of(settings: Settings, topics: Topics) -> Keeping:
     """How long calls are kept: those that wait are written anew after half of what the topic keeps."""
     retention = topics.call_events.retention_seconds
     carry = DEFAULT_KEEPING.carry_seconds if retention is None else retention / 2
     return Keeping(settings.calls.forget_after, carry)
-
-
-def rules_of(settings: Settings) -> list[EventRule]:
-    """Compile the configured rules on call events.
-
-    Raises:
-        RuleError: a rule cannot be found, does not compile, or is of a kind that is not there yet.
-
-    """
-    return [_rule(rule) for rule in settings.rules if not _only_recorded_over_totals(rule)]
-
-
-def not_yet(settings: Settings) -> list[str]:
-    """Name what is configured and checked but does nothing yet: told at every start instead of being believed."""
-    notes = [
-        f"rule {rule.name}: rules over totals (`over`) are not evaluated yet; in shadow, it records nothing"
-        for rule in settings.rules
-        if _only_recorded_over_totals(rule)
-    ]
-    notes += [
-        f"rule {rule.name}: `on_error: hold` is not acted on yet; a rule that raises stops nothing"
-        for rule in settings.rules
-        if rule.on_error == "hold"
-    ]
-    if any(rule.mode is not Mode.SHADOW for rule in settings.rules):
-        notes.append(
-            "`limits` are not enforced yet; an order of a rule comes into force at once, however many it stops"
-        )
-    return notes
-
-
-def _only_recorded_over_totals(rule: RuleSettings) -> bool:
-    return rule.over is not None and rule.mode is Mode.SHADOW
-
-
-def _rule(rule: RuleSettings) -> EventRule:
-    if rule.over is not None:
-        raise RuleError(
-            f"rule {rule.name}: rules over totals (`over`) are not there yet; set its mode to shadow, or remove it"
-        )
-    if rule.handler is not None:
-        try:
-            found = find(rule.handler)
-        except RuleError as error:
-            raise RuleError(f"rule {rule.name}: {error}") from error
-    else:
-        if rule.when is None or rule.stop is None:
-            raise RuleError(f"rule {rule.name}: it has neither `handler` nor `when` with `stop`")
-        found = cel_rule(
-            rule.name,
-            rule.when,
-            aim=Aim(rule.stop.scope, rule.stop.hold, rule.stop.reach),
-            reason=rule.reason,
-            params=rule.params,
-        )
-    share = 1.0
-    campaigns: tuple[str, ...] = ()
-    if rule.canary is not None:
-        campaigns = rule.canary.campaigns
-        share = rule.canary.share if rule.canary.share is not None else 1.0
-    return configured(found, name=rule.name, mode=rule.mode, canary_share=share, canary_campaigns=campaigns)

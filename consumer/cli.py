@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from consumer.commands import config, operate, serve
+from consumer.commands import config, lever, operate, rule_modes, rules_test, serve
+from consumer.commands.backtest import backtest
 from consumer.commands.demo import demo
 from consumer.commands.simulate import simulate
 
@@ -37,8 +38,12 @@ def callbreaker(
 
 serve.add_to(app)
 operate.add_to(app)
+lever.add_to(app)
 app.command(rich_help_panel=TRY_OUT)(demo)
 app.command(rich_help_panel=TRY_OUT)(simulate)
+app.command(rich_help_panel=TRY_OUT)(backtest)
+rule_modes.add_to(rules_test.app)
+app.add_typer(rules_test.app, name="rules", rich_help_panel=TRY_OUT)
 app.add_typer(config.app, name="config", rich_help_panel=serve.PANEL)
 
 

@@ -64,6 +64,10 @@ class OperatorApi:
         """Change; raises ``ClientError``."""
         return await self._ask("POST", path, {}, body or {})
 
+    async def put(self, *path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Set; raises ``ClientError``."""
+        return await self._ask("PUT", path, {}, body)
+
     async def listed(self, *path: str, limit: int, **query: str | None) -> list[dict[str, Any]]:
         """Read the first ``limit`` items of a list, page by page; raises ``ClientError``."""
         items: list[dict[str, Any]] = []

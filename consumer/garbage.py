@@ -1,6 +1,8 @@
 """How often the garbage collector looks."""
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def quieten_gc() -> None:
@@ -11,3 +13,15 @@ def quieten_gc() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+@contextmanager
+def quiet_gc() -> Iterator[None]:
+    """Quieten the garbage collector for as long as the block lasts."""
+    thresholds = gc.get_threshold()
+    quieten_gc()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)

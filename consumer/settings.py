@@ -13,6 +13,7 @@ from consumer.model.accounts import Account, NoAuth, Section, is_loopback
 from consumer.model.refusals import RefusedError, refuse_all
 from consumer.settings_checks import checked
 from consumer.settings_file import Document, read_document
+from consumer.settings_notify import NotifySettings
 from consumer.settings_overrides import as_variable, override
 from consumer.settings_problems import ConfigurationError, Problem
 from consumer.settings_rules import (
@@ -58,6 +59,7 @@ class Settings(Section):
     rules: tuple[RuleSettings, ...] = ()
     limits: LimitsSettings = LimitsSettings()
     protected: ProtectedSettings = ProtectedSettings()
+    notify: NotifySettings = NotifySettings()
     calls: CallsSettings = CallsSettings()
     kafka: KafkaSettings = KafkaSettings()
     http: HttpSettings = HttpSettings()
@@ -81,7 +83,8 @@ class Settings(Section):
             (
                 *_misnamed(self.accounts),
                 *_shared_credentials(self.accounts),
-                *_repeated_names(self.rules),
+                *_shared_signal_secrets(self.accounts, self.rules),
+                *repeated_names(self.rules),
                 *_operators(self.operators),
                 *_open_doors(self, operators_known="operators" not in context.get("broken", ())),
             )
@@ -117,10 +120,25 @@ def _shared_credentials(accounts: Mapping[str, Account]) -> Iterator[RefusedErro
             )
 
 
+def _shared_signal_secrets(accounts: Mapping[str, Account], rules: tuple[RuleSettings, ...]) -> Iterator[RefusedError]:
+    auths = [account.webhook.auth for account in accounts.values()]
+    known = {secret.get_secret_value() for auth in auths if not isinstance(auth, NoAuth) for secret in auth.secrets}
+    for index, rule in enumerate(rules):
+        auth = rule.signal.auth if rule.signal else None
+        own = set() if auth is None or isinstance(auth, NoAuth) else {one.get_secret_value() for one in auth.secrets}
+        if own & known:
+            yield RefusedError(
+                "an account or another rule has the same secret, so who may post the one may post the other",
+                "give each rule that takes signals a secret of its own",
+                *("rules", index, "signal", "auth"),
+            )
+        known |= own
+
+
 _BUT_FOR = ", or one that differs only in case or in - and _"
 
 
-def _repeated_names(rules: tuple[RuleSettings, ...]) -> Iterator[RefusedError]:
+def repeated_names(rules: tuple[RuleSettings, ...]) -> Iterator[RefusedError]:
     seen: set[str] = set()
     for index, rule in enumerate(rules):
         if as_variable(rule.name) in seen:
@@ -164,6 +182,13 @@ def _open_doors(settings: Settings, *, operators_known: bool) -> Iterator[Refuse
                 "configure an authentication, or say it twice: `auth: {type: none, acknowledged: true}`",
                 *("accounts", name, "webhook", "auth"),
             )
+    for index, rule in enumerate(settings.rules):
+        if rule.signal and isinstance(rule.signal.auth, NoAuth) and not rule.signal.auth.acknowledged:
+            yield RefusedError(
+                "http.host is reachable from elsewhere, so anybody could have calls stopped by this rule",
+                "configure an authentication, or say it twice: `auth: {type: none, acknowledged: true}`",
+                *("rules", index, "signal", "auth"),
+            )
 
 
 class _RulesFile(Section):
@@ -171,7 +196,7 @@ class _RulesFile(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        refuse_all(_repeated_names(self.rules))
+        refuse_all(repeated_names(self.rules))
         return self
 
 

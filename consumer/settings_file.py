@@ -51,8 +51,8 @@ class Document:
         return Problem(place.file, place.line, path_text(path), reason, remedy)
 
 
-def read_document(path: Path, environ: Mapping[str, str], only: str | None = None) -> Document:
-    """Read ``path`` and fill its ``${NAME}`` from ``environ``; of a mapping only the key ``only``, if one is given.
+def read_document(path: Path, environ: Mapping[str, str] | None, only: str | None = None) -> Document:
+    """Read ``path`` and fill its ``${NAME}`` from ``environ``, if given; of a mapping only the key ``only``, if given.
 
     Raises ``ConfigurationError`` when there is nothing that could be checked further.
     """
@@ -68,6 +68,26 @@ def read_document(path: Path, environ: Mapping[str, str], only: str | None = Non
     if only is not None and only not in document.tree:
         raise _unreadable(path, f"has no `{only}`", f"add `{only}:`, or name another file")
     return document
+
+
+def read_unfilled(path: Path) -> dict[str, Any]:
+    """Read ``path`` as it stands, each ``${NAME}`` unfilled; raises ``ConfigurationError`` where it is no mapping."""
+    tree: dict[str, Any] = _unprotected(read_document(path, None).tree)
+    return tree
+
+
+def parse_filled(text: str, root: Place, environ: Mapping[str, str]) -> Document:
+    """Parse text that may hold ``${NAME}``, filled from ``environ``; raises ``ConfigurationError`` for a syntax error."""
+    return parse(_protect(text), root, environ=environ)
+
+
+def _unprotected(value: Any) -> Any:
+    """Write references as they stood in the file."""
+    if isinstance(value, dict):
+        return {key: _unprotected(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_unprotected(below) for below in value]
+    return _PROTECTED.sub(r"${\1}", value).replace(_ESCAPED, "$${") if isinstance(value, str) else value
 
 
 def _unreadable(path: Path, reason: str, remedy: str) -> ConfigurationError:

@@ -14,8 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Check the configuration, or show w
 @app.command()
 def check(config: ConfigFile = None) -> None:
     """Check the configuration; every problem with file, path, reason and remedy, exit code 2."""
-    from consumer.assembly import not_yet  # noqa: PLC0415 -- as in commands.serve
-    from consumer.commands.configuration import read_settings  # noqa: PLC0415
+    from consumer.commands.configuration import read_settings  # noqa: PLC0415 -- as in commands.serve
 
     file = configuration_file(config)
     with failures_shown():
@@ -32,8 +31,6 @@ def check(config: ConfigFile = None) -> None:
             ("HTTP", f"{settings.http.host}:{settings.http.port}"),
         ],
     )
-    for note in not_yet(settings):
-        out.print(Text(f"Mind: {note}.", style="yellow"))
 
 
 @app.command()

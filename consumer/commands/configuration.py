@@ -6,7 +6,7 @@ from pathlib import Path
 
 from consumer.assembly import rules_of
 from consumer.model.rules import RuleError
-from consumer.settings import ConfigurationError, Problem, Settings, load_settings
+from consumer.settings import ConfigurationError, Problem, Settings, load_rules, load_settings
 from consumer.settings_file import Document, read_document
 from handlers.providers.table import PROVIDERS
 
@@ -41,3 +41,23 @@ def _rule_problems(settings: Settings, document: Document) -> list[Problem]:
         except RuleError as error:
             problems.append(document.problem(("rules", index), str(error), "correct this rule, or take it out"))
     return problems
+
+
+def with_rules_of(file: Path, settings: Settings) -> Settings:
+    """Put the rules of another file in place of the configuration's; rules in Python may lie beside that file.
+
+    Raises:
+        ConfigurationError: every problem of the rules, with its place.
+
+    """
+    _import_from(file.absolute().parent)
+    settings = settings.model_copy(update={"rules": load_rules(file, os.environ)})
+    problems = tuple(_rule_problems(settings, read_document(file, os.environ, only="rules")))
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def is_whole(file: Path) -> bool:
+    """Whether a file says more than ``rules``; raises ``ConfigurationError`` where it is no configuration at all."""
+    return bool(set(read_document(file, {}).tree) - {"rules"})

@@ -15,6 +15,7 @@ from consumer.commands.options import AsJson, ConfigFile, Token, Url
 from consumer.commands.place import find_place
 from consumer.commands.story import Line, headline, story
 from consumer.commands.terminal import out, show_facts, show_json, show_table, style_of
+from consumer.commands.why_shown import show_why
 from consumer.console.shown import scope_in_words
 from consumer.model.identity import mask_number
 from consumer.model.orders import Mode, OrderState, Reach
@@ -191,7 +192,7 @@ def _order_row(order: Mapping[str, Any]) -> tuple[str, ...]:
     scope = f"{scope_in_words(Scope.parse(order['scope']))} of {order['account']}"
     by = order["who"] or f"rule {order['rule']['name']}"
     counts = [str(order["counts"][name]) for name in _COUNTS]
-    return (order["order_id"], _when(order["created_at"]), order["state"], scope, by, *counts, order["reason"])
+    return (order["order_id"], when(order["created_at"]), order["state"], scope, by, *counts, order["reason"])
 
 
 def _order_block(order: Mapping[str, Any]) -> Text:
@@ -228,7 +229,7 @@ def terminations(  # noqa: PLR0913 -- a command's options are its arguments
             (
                 item["call_id"],
                 item["outcome"],
-                _when(item["decided_at"]),
+                when(item["decided_at"]),
                 mask_number(item["number"]),
                 ", ".join(item["orders"]),
             )
@@ -246,10 +247,14 @@ def explain(
     token: Token = None,
     config: ConfigFile = None,
 ) -> None:
-    """Tell what happened to a call: its events, who decided to stop it and why, each request, and how it ended."""
-    call = ask(url, token, config, lambda api: api.get("calls", account, call_id))
+    """Tell what happened to a call: its events, who decided to stop it and why, each request, how it ended, why not."""
+
+    async def both(api: OperatorApi) -> tuple[dict[str, Any], dict[str, Any]]:
+        return await api.get("calls", account, call_id), await api.get("calls", account, call_id, "why")
+
+    call, why = ask(url, token, config, both)
     if as_json:
-        show_json(call)
+        show_json({**call, "why": why})
         return
     show_facts(f"{account} {call_id}", headline(call))
     out.print()
@@ -259,6 +264,7 @@ def explain(
             day = line.at.astimezone().date()
             out.print(Text(f"{line.at.astimezone():%a %d %b %Y, %Z}", style="dim"))
         out.print(_told(line))
+    show_why(why)
 
 
 _STYLES = {"decided": "bold", "request": "cyan", "answer": "cyan"}
@@ -288,7 +294,7 @@ def rejected_list(
         [
             (
                 item["rejected_id"],
-                _when(item["at"]),
+                when(item["at"]),
                 f"rule {item['rule']}" if item["rule"] else item["source"] or "",
                 item["account"] or "",
                 "" if item["body_bytes"] is None else str(item["body_bytes"]),
@@ -318,5 +324,5 @@ def rejected_replay(
     )
 
 
-def _when(iso: str | None) -> str:
+def when(iso: str | None) -> str:
     return f"{datetime.fromisoformat(iso).astimezone():%d %b %H:%M:%S}" if iso else ""

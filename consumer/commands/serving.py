@@ -19,6 +19,7 @@ from consumer.kafka.errors import LogError, TopicMismatch
 from consumer.listening import ListenError
 from consumer.local_token import token_path
 from consumer.loop_watch import ending_a_blocked_loop
+from consumer.rules_file import ConfigurationFile
 from consumer.settings import ConfigurationError, Problem, Settings
 from consumer.shutdown import ending_on_signal
 from consumer.workers.crew import WorkerDied
@@ -42,13 +43,21 @@ def serve(file: Path | None, roles: frozenset[str]) -> None:
     settings = read_settings(file)
     _refuse_what_cannot_be_served(settings, file, roles)
     logs.MASK.never_show(logs.secrets_in(settings))
-    service = Service(settings, frozenset(map(Role, roles)), on_progress=_log_progress)
+    configuration = ConfigurationFile.at(file, lambda: _read_again(file)) if file else None
+    service = Service(settings, frozenset(map(Role, roles)), configuration=configuration, on_progress=_log_progress)
     try:
         uvloop.run(_serve(service, file))
     except TopicMismatch as error:
         raise CommandError(str(error), USAGE) from None
     except ExceptionGroup as group:
         raise died(group, EXPECTED) from None
+
+
+def _read_again(file: Path) -> Settings:
+    """Read a configuration that has changed; its secrets are hidden in the log from here on. As ``read_settings``."""
+    settings = read_settings(file)
+    logs.MASK.never_show(logs.secrets_in(settings))
+    return settings
 
 
 def serve_kafka(data_dir: Path, port: int, nodes: int) -> None:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from consumer.commands.story_orders import told_of_order
 from consumer.model.identity import mask_number
 
 Json = Mapping[str, Any]
 
-_RANKS = ("event", "decided", "request", "answer", "ended")
+_RANKS = ("event", "order", "decided", "request", "answer", "ended")
 _ENDINGS = {
     "confirmed": "stopped",
     "missed": "not stopped: the call left the queue before the request could reach it",
@@ -24,7 +25,7 @@ _ENDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that happened. ``what`` is event, decided, request, answer or ended; ``detail`` is for the small print."""
+    """One thing that happened. ``what`` is one of ``_RANKS``; ``detail`` is for the small print."""
 
     at: datetime
     what: str
@@ -49,6 +50,7 @@ def story(call: Json) -> list[Line]:
     """Tell the history of ``GET /api/v1/calls/…``, oldest first."""
     orders = {order["order_id"]: order for order in call["orders"]}
     lines = [_event(event) for event in call["history"]]
+    lines += [Line(*told) for order in call["orders"] for told in told_of_order(order)]
     for termination in call["terminations"]:
         lines += _termination(termination, orders, call["history"])
     return sorted(lines, key=lambda line: (line.at, _RANKS.index(line.what)))

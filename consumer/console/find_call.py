@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from consumer.kafka.errors import LogUnavailable, NotCaughtUp, NotHeld
 from consumer.kafka.members import Groups, Member
 from consumer.kafka.reader import fetch_records
 from consumer.kafka.topics import Topics
-from consumer.model.codec import decode_event
+from consumer.model.codec import CodecError, decode_event
 from consumer.model.events import CallEvent, Position
 
 DEADLINE_SECONDS = 3.0
@@ -87,6 +87,21 @@ class CallFinder:
             decode_event(record.value, Position(topic, partition, record.offset), record.timestamp / 1_000)
             for record in records
         ]
+
+    async def events_at(self, positions: Iterable[Position]) -> dict[Position, CallEvent]:
+        """Read single events that retention has left, of whatever calls; raises ``LogUnavailable``."""
+        topic = self._topics.call_events.name
+        offsets: dict[int, list[int]] = {}
+        for position in positions:
+            if position.topic == topic:
+                offsets.setdefault(position.partition, []).append(position.offset)
+        found: dict[Position, CallEvent] = {}
+        for partition, wanted in offsets.items():
+            for record in await fetch_records(self._connection, topic, partition, wanted):
+                position = Position(topic, partition, record.offset)
+                with contextlib.suppress(CodecError):
+                    found[position] = decode_event(record.value, position, record.timestamp / 1_000)
+        return found
 
     async def _once(self, account: str, call_id: str, asked_after: float, within_seconds: float) -> KnownCall | None:
         with contextlib.suppress(NotHeld):

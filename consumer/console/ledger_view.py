@@ -7,13 +7,14 @@ from pathlib import Path
 
 from consumer.kafka.connection import Connection
 from consumer.kafka.errors import LogUnavailable
-from consumer.kafka.ledger import SCHEMA, Ledger
+from consumer.kafka.ledger import LISTED_SCHEMA, Ledger
 from consumer.kafka.progress import Reading
 from consumer.kafka.reader import LogRecord, TopicReader
 from consumer.kafka.resume import Doubt, Following, Log, doubt
 from consumer.kafka.topics import Cluster, Topics
 from consumer.kafka.view import View, log_thrown_away
-from consumer.model.codec import CodecError, decode_termination_record
+from consumer.model.codec import CodecError
+from consumer.model.termination_codec import decode_termination_records
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,8 @@ class LedgerView:
         self._open()
 
     def _open(self) -> None:
-        self.view = View(self._path, SCHEMA, cluster_id=self._cluster.cluster_id)
-        self.ledger = Ledger(self.view.connection)
+        self.view = View(self._path, LISTED_SCHEMA, cluster_id=self._cluster.cluster_id)
+        self.ledger = Ledger(self.view.connection, listed=True)
 
     async def start(self) -> None:
         await self.reader.start(self.view.offsets)
@@ -98,7 +99,8 @@ class LedgerView:
         for records in fetched.values():
             for record in records:
                 try:
-                    self.ledger.fold(decode_termination_record(record.value))
+                    for change in decode_termination_records(record.value):
+                        self.ledger.fold(change)
                 except CodecError as error:
                     logger.error("%s/%d@%d is skipped: %s", record.topic, record.partition, record.offset, error)
         offsets = self.reader.position_after(fetched)

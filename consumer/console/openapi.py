@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from consumer.console.requests import ReasonRequest, StopOrderRequest
+from consumer.console.requests import LeverRequest, ReasonRequest, RuleModeRequest, StopOrderRequest
 from consumer.model.orders import OrderState
 from consumer.model.terminations import State
 
@@ -20,6 +20,14 @@ _OPERATIONS: tuple[tuple[str, str, str, str, tuple[str, ...], str | None], ...] 
     ("get", "/calls/{account}/{call_id}", "getCall", "One call: status, history, terminations", (), None),
     (
         "get",
+        "/calls/{account}/{call_id}/why",
+        "whyCall",
+        "Why what is aimed at a call did or did not stop it",
+        (),
+        None,
+    ),
+    (
+        "get",
         "/terminations",
         "listTerminations",
         "List terminations",
@@ -29,6 +37,11 @@ _OPERATIONS: tuple[tuple[str, str, str, str, tuple[str, ...], str | None], ...] 
     ("get", "/rejected", "listRejected", "Bodies and rule failures that were kept, newest first", _PAGED, None),
     ("post", "/rejected/{rejected_id}/replay", "replayRejected", "Read a kept body again", (), None),
     ("get", "/accounts", "listAccounts", "Accounts: capabilities, rate, breaker, backlog", (), None),
+    ("get", "/safety-lever", "getSafetyLever", "Whether what rules want is held back, by whom and why", (), None),
+    ("put", "/safety-lever", "setSafetyLever", "Engage or release the safety lever", (), "LeverRequest"),
+    ("get", "/rules", "listRules", "The rules in force with their modes", (), None),
+    ("put", "/rules/{rule}/mode", "setRuleMode", "Set a rule's mode at run time", (), "RuleModeRequest"),
+    ("get", "/alerts", "listAlerts", "What is loud now", (), None),
     ("get", "/stream", "stream", "Server-sent events: `hello`, then a `snapshot` whenever something changed", (), None),
     ("get", "/openapi.json", "openapi", "This document", (), None),
 )
@@ -72,8 +85,9 @@ def document() -> dict[str, Any]:
 
 def _models() -> dict[str, Any]:
     """The schemas of the requests, those they refer to beside them: in a component there is no ``#/$defs``."""
+    bodies = (StopOrderRequest, ReasonRequest, LeverRequest, RuleModeRequest)
     _, definitions = models_json_schema(
-        [(StopOrderRequest, "validation"), (ReasonRequest, "validation")], ref_template="#/components/schemas/{model}"
+        [(model, "validation") for model in bodies], ref_template="#/components/schemas/{model}"
     )
     return dict(definitions["$defs"])
 
@@ -104,7 +118,7 @@ def _operation(path: str, operation_id: str, summary: str, query: tuple[str, ...
             "default": {"description": "what is wrong", "content": problem},
         },
     }
-    if operation_id == "getCall":
+    if operation_id in {"getCall", "whyCall"}:
         operation["responses"]["503"] = {"description": _ELSEWHERE, "headers": _RETRY_AFTER, "content": problem}
     if operation_id == "openapi":
         operation["security"] = []

@@ -6,6 +6,7 @@ import { $, say, show } from "./page_dom.js";
 import { showGlance } from "./page_glance.js";
 import { follow } from "./page_live.js";
 import { showOrders, startOrders } from "./page_orders.js";
+import { showRules, startRules } from "./page_rules.js";
 import { showStop, startStop } from "./page_stop.js";
 import { clock, refreshTimes, span, wallClock } from "./page_words.js";
 
@@ -50,6 +51,7 @@ function greet(session, { operator, role }) {
   say($("operator"), `${operator}, ${role}`);
   startStop(session);
   startCalls(session);
+  startRules(session);
   if (heardAt === null) startOrders(session);
   inside(true);
 }
@@ -75,6 +77,7 @@ function showAll(now) {
   clock.set(now.now);
   showGlance(now);
   showOrders(now);
+  showRules(now);
   showStop(now);
   refreshTimes();
 }

@@ -25,6 +25,10 @@ export class Api {
     return this.#ask("POST", path, "", { body: JSON.stringify(body), headers: { "Content-Type": "application/json", ...headers } });
   }
 
+  put(path, body) {
+    return this.#ask("PUT", path, "", { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+  }
+
   async #ask(method, path, query, { body, headers = {} } = {}) {
     const url = `api/v1/${path.map(encodeURIComponent).join("/")}${query}`;
     let answer;

@@ -4,13 +4,16 @@ import { $, el, say, show } from "./page_dom.js";
 
 let act = null;
 
-// points: sentences. yes: the button's words. reason: whether it is asked for. act(reason) does it; its error is shown here.
-export function confirm({ title, points, yes, danger = false, reason = false, act: action }) {
+// points: sentences. yes: the button's words. reason: whether it is asked for; share: a percentage to begin with, if one is.
+// act(reason, share) does it; its error is shown here.
+export function confirm({ title, points, yes, danger = false, reason = false, share = null, act: action }) {
   act = action;
   say($("confirm-title"), title);
   $("confirm-points").replaceChildren(...points.filter(Boolean).map((point) => el("li", {}, point)));
   show($("confirm-reason-field"), reason);
   $("confirm-reason").value = "";
+  show($("confirm-share-field"), share !== null);
+  $("confirm-share").value = share ?? "";
   say($("confirm-error"), "");
   say($("confirm-yes"), yes);
   $("confirm-yes").className = danger ? "danger" : "primary";
@@ -27,10 +30,16 @@ async function decided(event) {
     $("confirm-reason").focus();
     return;
   }
+  const share = Number($("confirm-share").value);
+  if (!$("confirm-share-field").hidden && !(share >= 1 && share <= 100)) {
+    say($("confirm-error"), "Give a share between 1 and 100 percent.");
+    $("confirm-share").focus();
+    return;
+  }
   $("confirm-yes").disabled = true;
   say($("confirm-error"), "");
   try {
-    await act(reason);
+    await act(reason, share);
     $("confirm").close();
   } catch (problem) {
     say($("confirm-error"), problem.message);

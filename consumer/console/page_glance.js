@@ -30,6 +30,8 @@ function troubles(now) {
     else if (account.breaker === "open") found.push({ bad: true, text: `${account.account} pauses because the provider fails. ${waits(account)}` });
     else if (account.breaker === "half_open") found.push({ bad: false, text: `${account.account} tries its provider again with one request. ${waits(account)}` });
   }
+  if (now.lever.engaged) found.unshift({ bad: true, text: `The safety lever is engaged, by ${now.lever.who}: ${mask(now.lever.reason)}` });
+  for (const alert of now.alerts) found.push({ bad: true, text: mask(alert.text) });
   const waiting = now.orders.filter((order) => order.state === "awaiting_approval").length;
   if (waiting) found.push({ bad: false, text: `${plural(waiting, "order")} of rules ${waiting === 1 ? "awaits" : "await"} approval` });
   return found;

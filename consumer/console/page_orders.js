@@ -44,6 +44,7 @@ function makeOrder(order) {
       { class: "order", "aria-label": `${order.scope_in_words} at ${order.account}` },
       el("p", { class: "aim" }, el("span", { "data-part": "state" }), el("b", {}, order.scope_in_words), el("span", { class: "at" }, order.account), timeOf(order.created_at)),
       el("p", { class: "why" }, `${mask(order.reason)} `, el("span", { class: "by" }, `— ${author(order)}`)),
+      el("p", { class: "held", "data-part": "held" }),
       el("div", { class: "bar", "data-part": "bar", "aria-hidden": "true" }),
       el(
         "p",
@@ -96,7 +97,15 @@ function changeOrder(node, order) {
   node.firstElementChild.classList.toggle("over", !TONES[order.state]);
   fillProgress(part("bar"), part("funnel"), order.counts);
   say(part("terms"), terms(order));
+  say(part("held"), whyHeld(order));
+  show(part("held"), Boolean(whyHeld(order)));
   offer(node, order);
+}
+
+// Why an order waits, with the count of calls it would stop.
+function whyHeld(order) {
+  const held = order.changes.find((one) => one.what === "held");
+  return held && order.state === "awaiting_approval" ? `Waits for approval: ${mask(held.reason)}` : "";
 }
 
 function offer(node, order) {
@@ -147,7 +156,7 @@ function askApproval(order, what) {
   const approve = what === "approve";
   confirm({
     title: `${approve ? "Approve" : "Reject"} the stop of ${order.scope_in_words} at ${order.account}?`,
-    points: [`Ordered by ${author(order)}: ${mask(order.reason)}`, approve ? "It comes into force now, and its calls are terminated." : "None of its calls is terminated for it."],
+    points: [`Ordered by ${author(order)}: ${mask(order.reason)}`, whyHeld(order), approve ? "It comes into force now, and its calls are terminated." : "None of its calls is terminated for it."],
     yes: approve ? "Approve" : "Reject",
     danger: approve,
     reason: true,

@@ -44,6 +44,28 @@ class ReasonRequest(Strict):
     reason: Reason
 
 
+class LeverRequest(Strict):
+    """Engage or release the safety lever."""
+
+    engaged: bool = Field(description="true: rules decide and record, and nothing is sent for them.")
+    reason: Reason
+
+
+class CanaryRequest(Strict):
+    """The part of the calls that a rule in canary mode really stops."""
+
+    share: float | None = Field(None, gt=0, le=1, description="The share of calls, by hash.")
+    campaigns: tuple[str, ...] = Field((), max_length=1_000, description="Or these campaigns.")
+
+
+class RuleModeRequest(Strict):
+    """Set a rule's mode at run time."""
+
+    mode: Mode | None = Field(description="null: as the configuration says.")
+    canary: CanaryRequest | None = Field(None, description="For the mode canary: a share, or campaigns.")
+    reason: Reason
+
+
 async def parse(request: web.Request, model: type[M]) -> M:
     """Read a JSON body.
 

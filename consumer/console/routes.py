@@ -2,6 +2,8 @@
 
 from aiohttp import web
 
+from consumer.console.api_calls import CallApi
+from consumer.console.api_controls import ControlApi
 from consumer.console.api_orders import OrderApi
 from consumer.console.api_reads import ReadApi
 from consumer.console.api_rejected import RejectedApi
@@ -15,7 +17,9 @@ PREFIX = "/api/v1"
 
 def console_routes(state: ConsoleState, live: Live) -> list[web.RouteDef]:
     """Give the routes of the operator API."""
-    orders, reads, rejected = OrderApi(state), ReadApi(state), RejectedApi(state)
+    orders, reads, rejected, controls = OrderApi(state), ReadApi(state), RejectedApi(state), ControlApi(state)
+
+    calls = CallApi(state)
 
     async def openapi(_: web.Request) -> web.Response:
         return json_response(document())
@@ -27,11 +31,17 @@ def console_routes(state: ConsoleState, live: Live) -> list[web.RouteDef]:
         web.post(f"{PREFIX}/stop-orders/{{order_id}}/release", answering_problems(orders.release)),
         web.post(f"{PREFIX}/stop-orders/{{order_id}}/approve", answering_problems(orders.approve)),
         web.post(f"{PREFIX}/stop-orders/{{order_id}}/reject", answering_problems(orders.reject)),
-        web.get(f"{PREFIX}/calls/{{account}}/{{call_id:[^/]+}}", answering_problems(reads.call)),
+        web.get(f"{PREFIX}/calls/{{account}}/{{call_id:[^/]+}}", answering_problems(calls.call)),
+        web.get(f"{PREFIX}/calls/{{account}}/{{call_id:[^/]+}}/why", answering_problems(calls.why)),
         web.get(f"{PREFIX}/terminations", answering_problems(reads.terminations)),
         web.get(f"{PREFIX}/rejected", answering_problems(rejected.listed)),
         web.post(f"{PREFIX}/rejected/{{rejected_id}}/replay", answering_problems(rejected.replay)),
         web.get(f"{PREFIX}/accounts", answering_problems(reads.accounts)),
+        web.get(f"{PREFIX}/safety-lever", answering_problems(controls.lever)),
+        web.put(f"{PREFIX}/safety-lever", answering_problems(controls.set_lever)),
+        web.get(f"{PREFIX}/rules", answering_problems(controls.rules)),
+        web.put(f"{PREFIX}/rules/{{rule}}/mode", answering_problems(controls.set_mode)),
+        web.get(f"{PREFIX}/alerts", answering_problems(controls.alerts)),
         web.get(f"{PREFIX}/stream", answering_problems(live.stream), allow_head=False),
         web.get(f"{PREFIX}/openapi.json", openapi),
     ]

@@ -54,12 +54,16 @@ def order_row(record: OrderRecord, counts: Mapping[str, int], now: float) -> dic
         "created_at": iso(o.at),
         "in_force_since": iso(record.since),
         "expires_at": iso(record.until),
-        "changes": [
-            {"what": fact.kind, "who": fact.by.name, "reason": fact.reason, "at": iso(fact.at), "details": fact.details}
-            for fact in sorted(record.facts, key=lambda fact: fact.at)
-        ],
+        "changes": _changes(record),
         "counts": dict(counts),
     }
+
+
+def _changes(record: OrderRecord) -> list[dict[str, Any]]:
+    return [
+        {"what": fact.kind, "who": fact.by.name, "reason": fact.reason, "at": iso(fact.at), "details": fact.details}
+        for fact in sorted(record.facts, key=lambda fact: fact.at)
+    ]
 
 
 def order(record: OrderRecord, counts: Mapping[str, int], now: float) -> dict[str, Any]:
@@ -68,6 +72,49 @@ def order(record: OrderRecord, counts: Mapping[str, int], now: float) -> dict[st
         **order_row(record, counts, now),
         "scope": record.order.scope.as_dict(),
         "evidence": [position(p) for p in record.order.evidence],
+        "explanation": record.order.explanation,
+    }
+
+
+def order_named(record: OrderRecord, now: float) -> dict[str, Any]:
+    """Show who gave an order, to what, why and in which mode, and where it stands."""
+    o = record.order
+    return {
+        "order_id": o.order_id,
+        "who": o.by.name,
+        "by": o.by.kind,
+        "rule": None if o.by.is_operator else {"name": o.by.name, "version": o.by.version, "hash": o.by.hash},
+        "reason": o.reason,
+        "scope": scope_in_words(o.scope),
+        "mode": o.mode,
+        "hold": format_hold(o.hold),
+        "state": record.state(now),
+        "created_at": iso(o.at),
+        "in_force_since": iso(record.since),
+        "expires_at": iso(record.until),
+    }
+
+
+def order_explained(record: OrderRecord, events: Mapping[Position, CallEvent], now: float) -> dict[str, Any]:
+    """Show an order with all that led to it: what its rule saw, the events, the limits consulted and who let it through."""
+    return {
+        **order_named(record, now),
+        "explanation": record.order.explanation,
+        "evidence": [
+            {**position(p), "event": _evidence(events[p]) if p in events else None} for p in record.order.evidence
+        ],
+        "changes": _changes(record),
+    }
+
+
+def _evidence(e: CallEvent) -> dict[str, Any]:
+    """Show an event of whatever call that an order is founded on."""
+    return {
+        "call_id": e.call_id,
+        "type": e.type,
+        "status": e.status,
+        "attempt": e.attempt,
+        "logged_at": iso(e.logged_at),
     }
 
 

@@ -13,6 +13,8 @@ from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.rejected import RejectedLog
 from consumer.kafka.topics import Topics
 from consumer.model.accounts import Account
+from consumer.model.orders import Mode
+from consumer.model.protected import Protected
 from consumer.model.provider import Provider
 
 
@@ -27,6 +29,28 @@ class Reread(Protocol):
     def __call__(self, account: str, event_id: str, raw: bytes) -> Sequence[OutRecord]: ...
 
 
+class RuleInForce(Protocol):
+    """What the console shows of a rule: how it is configured, whatever was set at run time."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def hash(self) -> str: ...
+
+    @property
+    def mode(self) -> Mode: ...
+
+    @property
+    def canary_share(self) -> float: ...
+
+    @property
+    def canary_campaigns(self) -> tuple[str, ...]: ...
+
+
 class StillRejectedError(Exception):
     """A kept body that is no event of its account; the message says why."""
 
@@ -35,7 +59,8 @@ class StillRejectedError(Exception):
 class ConsoleState:
     """The console's view of the installation.
 
-    ``overview`` gives the figures of the page, ``webhooks`` how many were taken in here, None where none are.
+    ``overview`` gives the figures of the page, ``webhooks`` how many were taken in here, None where none are; ``rules`` gives
+    the rules in force, ``protected`` what they never stop.
     """
 
     accounts: Mapping[str, Account]
@@ -49,5 +74,7 @@ class ConsoleState:
     figures: Figures
     overview: Callable[[], dict[str, Any]]
     webhooks: Callable[[], int | None]
+    rules: Callable[[], Sequence[RuleInForce]]
+    protected: Callable[[], Protected]
     rejected: RejectedLog
     reread: Reread

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from consumer.console import shown
+from consumer.console import shown, shown_controls
 from consumer.console.order_shelf import OrderShelf
 from consumer.console.problems import ProblemError
 from consumer.console.state import ConsoleState
@@ -131,6 +131,16 @@ class Live:
             "more_orders_standing": more,
             "single_orders": [self._order(record, now) for record in self._shelf.single()],
             "orders_in_all": len(self._state.feed.book),
+            **self._controls(),
+        }
+
+    def _controls(self) -> dict[str, Any]:
+        feed = self._state.feed
+        return {
+            "lever": shown_controls.lever(feed.controls.lever),
+            "rules": shown_controls.rules(self._state.rules(), feed.controls, feed.book.tallies()),
+            "rules_file": shown_controls.rules_file(feed.controls),
+            "alerts": shown_controls.alerts(feed.controls),
         }
 
     def _account(self, account: Account) -> dict[str, Any]:

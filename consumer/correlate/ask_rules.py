@@ -4,21 +4,27 @@ An order's id comes from the rule, the scope and the event, so an event that is 
 whose order for the same scope already stands is not asked to repeat itself.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from consumer.model.calls import Call
+from consumer.model.controls import Alert, as_strong, in_mode_of_now
 from consumer.model.events import CallEvent
-from consumer.model.identity import digest
+from consumer.model.explained import shown_all
+from consumer.model.matches import Match
 from consumer.model.order_book import OrderBook
-from consumer.model.orders import Author, OrderState, StopOrder
-from consumer.model.rules import EventRule, Stop
-from consumer.model.scopes import Scope
-from consumer.model.status import EventType
+from consumer.model.orders import Mode, StopOrder
+from consumer.model.patience import Patience
+from consumer.model.proposals import proposal
+from consumer.model.rules import EventRule, Rule, Stop
+from consumer.model.scopes import Scope, ScopeError
+from consumer.model.status import EventType, Status
+from consumer.model.stops import RuleError
+from consumer.model.throttles import may_order, once_per_slot, orders_of
 
+Wants = Callable[[CallEvent], bool]
 ON_ITS_WAY = 1_000
 ON_ITS_WAY_SECONDS = 10.0
-STANDING = {OrderState.PROPOSED, OrderState.AWAITING_APPROVAL, OrderState.IN_FORCE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,34 +37,92 @@ class RuleFailure:
     event: CallEvent
 
 
+@dataclass(slots=True)
+class Asked:
+    """What rules said of an event: orders that do not stand yet, failures, and what guard has to count first."""
+
+    orders: list[StopOrder] = field(default_factory=list)
+    failures: list[RuleFailure] = field(default_factory=list)
+    matches: list[Match] = field(default_factory=list)
+
+
+NOTHING = Asked()
+
+
 class Rules:
     """The rules in force, by the event types they want to see."""
 
-    def __init__(self, rules: Iterable[EventRule]) -> None:
-        self.rules = tuple(rules)
-        self._by_type: dict[EventType, Sequence[EventRule]] = {
-            kind: tuple(rule for rule in self.rules if kind in rule.on) for kind in EventType
-        }
+    def __init__(self, rules: Iterable[Rule], *, node: str = "") -> None:
+        """Prepare to ask those of ``rules`` that are about events; ``node`` names this process in its alerts."""
+        self.rules = tuple(rule for rule in rules if isinstance(rule, EventRule))
+        self._patience = Patience(node)
+        self._sort()
+        self.wanted = frozenset(kind for kind, asked in self._by_type.items() if asked)
+        """Types of events that a rule wants to see."""
         self._on_its_way: dict[tuple[str, str, Scope], tuple[StopOrder, CallEvent]] = {}
 
     def ask(self, event: CallEvent, call: Call, book: OrderBook) -> tuple[list[StopOrder], list[RuleFailure]]:
-        """Ask every rule that wants this type of event; gives the orders that do not stand yet, and the failures."""
-        orders: list[StopOrder] = []
-        failures: list[RuleFailure] = []
-        for rule in self._by_type[event.type]:
-            try:
-                stop = rule.evaluate(event, call)
-                if stop is not None and not isinstance(stop, Stop):
-                    raise TypeError(f"the rule gave {type(stop).__name__}, not Stop or None")
-            # People's code: whatever it raises stops nothing and is recorded; sys.exit() would end us at every start.
-            except (Exception, SystemExit) as error:  # noqa: BLE001
-                failures.append(RuleFailure(rule.name, rule.version, f"{type(error).__name__}: {error}"[:500], event))
-                continue
-            if stop and not _stands(rule, stop, event, book):
-                order = _order(rule, stop, event)
-                if not self._was_just_written(order, event, book):
-                    orders.append(order)
-        return orders, failures
+        """Ask as ``judge`` does, of rules that wait for no further matches."""
+        asked = self.judge(event, call, book)
+        return list(asked.orders), list(asked.failures)
+
+    def judge(self, event: CallEvent, call: Call, book: OrderBook) -> Asked:
+        """Ask every rule that wants this event."""
+        wanting = [rule for rule, wants in self._by_type[event.type] if wants is None or wants(event)]
+        if not wanting:
+            return NOTHING
+        asked = Asked()
+        doubtful = event.status is Status.CANCELLED and bool(call.decided)
+        for rule in wanting:
+            if not (doubtful and _is_own_doing(rule, call, book)):
+                self._ask_one(rule, event, call, book, asked)
+        return asked
+
+    def alerts(self, known: Mapping[str, Alert], now: float) -> list[Alert]:
+        """What is to be said, or taken back, of rules that take too long; ``known`` are the active alerts."""
+        return self._patience.alerts(known, now)
+
+    def _sort(self) -> None:
+        asked = [rule for rule in self.rules if rule.name not in self._patience.given_up]
+        looked = [(rule, None if _counts_all(rule) else rule.wants) for rule in asked]
+        self._by_type: dict[EventType, Sequence[tuple[EventRule, Wants | None]]] = {
+            kind: tuple(one for one in looked if kind in one[0].on) for kind in EventType
+        }
+
+    def _ask_one(self, rule: EventRule, event: CallEvent, call: Call, book: OrderBook, asked: Asked) -> None:
+        error: str | None = None
+        try:
+            stop = self._patience.ask(rule, rule.evaluate, event, call)
+            if stop is not None and not isinstance(stop, Stop):
+                raise TypeError(f"the rule gave {type(stop).__name__}, not Stop or None")
+        # People's code: whatever it raises stops nothing and is recorded; sys.exit() would end us at every start.
+        except (Exception, SystemExit) as raised:  # noqa: BLE001
+            error = f"{type(raised).__name__}: {raised}"[:500]
+            asked.failures.append(RuleFailure(rule.name, rule.version, error, event))
+            stop = _to_be_approved(rule, call)
+        if rule.name in self._patience.given_up:
+            asked.failures.append(RuleFailure(rule.name, rule.version, self._patience.given_up[rule.name], event))
+            self._sort()
+        if stop is not None:
+            self._want(rule, stop, event, book, asked, error)
+        elif error is None and _counts_all(rule):
+            _note_miss(rule, event, call, asked)
+
+    def _want(
+        self, rule: EventRule, stop: Stop, event: CallEvent, book: OrderBook, asked: Asked, error: str | None
+    ) -> None:
+        """Propose what a rule wants, unless it may not want it now, or has to match more often first."""
+        cause = (once_per_slot(rule.throttle, event.logged_at) or event.event_id, *(["error"] if error else []))
+        about = {"error": error} if error else {}
+        order = proposal(rule, stop, event.account, cause=cause, evidence=[event.position], about=about)
+        order = in_mode_of_now(order, book.controls)
+        before = [one for one in orders_of(order, book) if as_strong(one.order, order)]
+        if not may_order(rule.throttle, before, event.logged_at):
+            return
+        if rule.throttle.matches is not None and not error:
+            asked.matches.append(_match(rule, stop, event))
+        elif not self._was_just_written(order, event, book):
+            asked.orders.append(order)
 
     def _was_just_written(self, order: StopOrder, event: CallEvent, book: OrderBook) -> bool:
         """Whether another event has made this order a moment ago and the book has not read it yet.
@@ -79,30 +143,51 @@ class Rules:
         return False
 
 
-def _stands(rule: EventRule, stop: Stop, event: CallEvent, book: OrderBook) -> bool:
-    keys = stop.scope.index_keys()
-    return any(
-        record.order.by.name == rule.name
-        and not record.order.by.is_operator
-        and record.order.scope == stop.scope
-        and record.state(event.logged_at) in STANDING
-        for record in book.with_scope_keys(event.account, keys[:1])
-    )
+def _counts_all(rule: EventRule) -> bool:
+    """Whether the events that a rule did not match count too: it wants so many of the last so many."""
+    matches = rule.throttle.matches
+    return matches is not None and matches.of is not None and rule.aim is not None
 
 
-def _order(rule: EventRule, stop: Stop, event: CallEvent) -> StopOrder:
-    scope = (stop.scope.kind, *(part for key in stop.scope.index_keys() for part in key))
-    return StopOrder(
-        order_id=f"rule-{digest((rule.name, event.account, *scope, event.event_id), 10)}",
-        account=event.account,
-        scope=stop.scope,
-        reason=stop.reason,
-        by=Author("rule", rule.name, rule.version, rule.hash),
-        reach=stop.reach,
-        hold=stop.hold,
-        mode=rule.mode,
-        lane=rule.lane,
-        canary_share=rule.canary_share,
-        canary_campaigns=rule.canary_campaigns,
-        evidence=(event.position,) if event.position else (),
+def _is_own_doing(rule: EventRule, call: Call, book: OrderBook) -> bool:
+    """Whether a call that is cancelled was stopped by the rule itself.
+
+    Otherwise a rule on cancelled calls could go on and on by what it does.
+    """
+    orders = (book.get(order_id) for order_id in call.decided)
+    return any(found and found.order.by.name == rule.name and found.order.mode is not Mode.SHADOW for found in orders)
+
+
+def _to_be_approved(rule: EventRule, call: Call) -> Stop | None:
+    """What waits for approval where a rule has raised; None where it is not to, or the call does not say what it is."""
+    if rule.on_error != "hold" or rule.aim is None:
+        return None
+    try:
+        return rule.aim.at(call, f"{rule.name} failed on this call, so a person has to decide")
+    except (RuleError, ScopeError):
+        return None
+
+
+def _note_miss(rule: EventRule, event: CallEvent, call: Call, asked: Asked) -> None:
+    try:
+        stop = rule.aim.at(call, "not matched") if rule.aim else None
+    except (RuleError, ScopeError):
+        return
+    if stop is not None:
+        asked.matches.append(_match(rule, stop, event, matched=False))
+
+
+def _match(rule: EventRule, stop: Stop, event: CallEvent, *, matched: bool = True) -> Match:
+    return Match(
+        rule.name,
+        event.account,
+        stop.scope.as_dict(),
+        event.logged_at,
+        event.event_id,
+        matched,
+        stop.reason,
+        stop.hold,
+        stop.reach.value,
+        shown_all(stop.values),
+        event.position,
     )

@@ -7,6 +7,7 @@ The columns hold CRC-32 of what is looked for: an index gives candidates, and wh
 import sqlite3
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import islice
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -15,6 +16,7 @@ import msgspec
 from consumer.model.calls import Call
 from consumer.model.identity import call_key
 from consumer.model.scopes import Key
+from consumer.model.status import Status
 
 SCHEMA = """ -- calls.state: layout 3, msgpack of Call
 CREATE TABLE IF NOT EXISTS calls (
@@ -33,6 +35,12 @@ LOOKED_UP_AT_ONCE = 100
 HOUR_SECONDS = 3_600
 FORGET = 1_000_000_000
 """In the column ``due``, added to the hour: the call is to be forgotten then, else it is to be carried on."""
+
+ONGOING = Status.ONGOING
+UNSAVED, LEAST_UNSAVED = 12_000, 100
+"""Events folded before they are saved, of all partitions together and of each at least."""
+AT_HAND, LEAST_AT_HAND = 20_000, 300
+"""Calls heard of last stay at hand, so many of all partitions together and of each at least: 1 to 1.5 KB a call."""
 
 CallName = tuple[str, str]
 """Account and call id."""
@@ -62,78 +70,83 @@ class _Row(NamedTuple):
 
 
 class Calls:
-    """Calls by account and id. Changes wait in memory until ``save``, and what was read for them stays at hand until then."""
+    """Calls by account and id. Changes wait in memory until ``save``; those that changed last stay at hand after it."""
 
-    def __init__(self, connection: sqlite3.Connection, keeping: Keeping = DEFAULT_KEEPING) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, keeping: Keeping = DEFAULT_KEEPING, *, at_hand: int = AT_HAND
+    ) -> None:
+        """Continue with the calls in the file; about ``at_hand`` of them are kept in memory too."""
         self._connection = connection
         self._keeping = keeping
+        self._at_hand = at_hand
+        self._known: dict[CallName, tuple[_Row, Call]] = {}
         self._changed: dict[CallName, Call] = {}
-        self._read_calls: dict[CallName, Call] = {}
-        self._rows: dict[CallName, _Row] = {}
         self._forgotten: list[int] = []
-        self._known, self._waiting = self._counted()
+        self._count, self._waiting = self._counted()
         self._next_id = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM calls").fetchone()[0]
 
     @property
     def dirty(self) -> bool:
         return bool(self._changed or self._forgotten)
 
-    @property
-    def unsaved(self) -> int:
-        """How many calls wait to be saved."""
-        return len(self._changed)
-
     def get(self, account: str, call_id: str) -> Call | None:
-        self.load([(account, call_id)])
-        return self.loaded(account, call_id)
+        name = (account, call_id)
+        self.load([name])
+        return self.loaded(name)
 
     def load(self, names: Iterable[CallName]) -> None:
         """Bring calls to hand, many with one look into the file."""
-        missing = list({name for name in names if name not in self._changed and name not in self._read_calls})
+        changed, known = self._changed, self._known
+        missing = list({name for name in names if name not in changed and name not in known})
         for start in range(0, len(missing), LOOKED_UP_AT_ONCE):
             some = missing[start : start + LOOKED_UP_AT_ONCE]
-            places = ",".join("?" * len(some))
             found = self._connection.execute(
-                f"SELECT {COLUMNS} FROM calls WHERE hash IN ({places})",  # noqa: S608 -- our own words
+                LOOK_UP if len(some) == LOOKED_UP_AT_ONCE else _look_up(len(some)),
                 [crc32(call_key(*name)) for name in some],
             )
             for row in found:
                 self._read(row)
 
-    def loaded(self, account: str, call_id: str) -> Call | None:
+    def loaded(self, name: CallName) -> Call | None:
         """Give a call that has been brought to hand; None where there is none of this id."""
-        name = (account, call_id)
-        return self._changed.get(name) or self._read_calls.get(name)
+        call = self._changed.get(name)
+        if call is None and (known := self._known.get(name)) is not None:
+            return known[1]
+        return call
 
     def put(self, call: Call, before: Call | None) -> None:
         """Keep a call; ``before`` is what was given for it."""
-        self._changed[call.name] = call
-        self._known += before is None
+        name = call.name
+        if before is not None and name not in self._known and name not in self._changed:
+            self.load([name])  # others have been looked at since
+        self._changed[name] = call
+        self._count += before is None
         self._waiting += call.terminable - (before is not None and before.terminable)
 
     def forget(self, call: Call) -> None:
         """Drop a call that was found by ``due``."""
-        row = self._rows.pop(call.name)
-        self._read_calls.pop(call.name)
+        row, _ = self._known.pop(call.name)
         self._forgotten.append(row.id)
-        self._known -= 1
+        self._count -= 1
         self._waiting -= call.terminable
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write what changed into the open transaction."""
         new, changed, moved = [], [], []
+        known = self._known
         for name, call in self._changed.items():
-            row = self._rows.get(name)
+            at_hand = known.pop(name, None)  # what has just changed goes to the end, where it stays longest
             columns = self._columns(call)
-            if row is None:
-                row = self._rows[name] = _Row(self._next_id, *columns)
+            if at_hand is None:
+                row = _Row(self._next_id, *columns)
                 self._next_id += 1
                 new.append((row.id, crc32(call_key(*name)), *columns, _encode(call)))
-            elif row[1:] == columns:
+            elif (row := at_hand[0])[1:] == columns:
                 changed.append((_encode(call), row.id))
             else:
-                self._rows[name] = _Row(row.id, *columns)
+                row = _Row(row.id, *columns)
                 moved.append((*columns, _encode(call), row.id))
+            known[name] = row, call
         connection.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", new)
         connection.executemany("UPDATE calls SET state = ? WHERE id = ?", changed)
         connection.executemany(
@@ -142,7 +155,7 @@ class Calls:
         connection.executemany("DELETE FROM calls WHERE id = ?", [(row_id,) for row_id in self._forgotten])
         connection.executemany(
             "INSERT INTO applied VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-            [("known", self._known), ("waiting", self._waiting)],
+            [("known", self._count), ("waiting", self._waiting)],
         )
         self._changed.clear()
         self._forgotten.clear()
@@ -165,7 +178,7 @@ class Calls:
         return self._page("id > ?", (after,), limit)
 
     def to_carry(self, now: float, *, limit: int) -> list[Call]:
-        """Calls that wait and are to be written anew by now (seconds), the longest due first."""
+        """Calls that wait or are ongoing and are to be written anew by now (seconds), the longest due first."""
         return self._due(0, int(now // HOUR_SECONDS), limit)
 
     def to_forget(self, log_time: float, *, limit: int) -> list[Call]:
@@ -174,7 +187,7 @@ class Calls:
 
     def count(self) -> tuple[int, int]:
         """How many calls are known, and how many of them wait."""
-        return self._known, self._waiting
+        return self._count, self._waiting
 
     def applied_orders(self) -> int | None:
         """The next offset of ``stop-orders`` to be applied to these calls; None where none ever was."""
@@ -182,9 +195,11 @@ class Calls:
         return int(row[0]) if row else None
 
     def _make_room(self) -> None:
-        """Let go of what was only looked at."""
-        self._read_calls.clear()
-        self._rows = {name: row for name, row in self._rows.items() if name in self._changed}
+        """Let go of the calls that nobody has asked for longest, unless they wait to be saved."""
+        too_many = len(self._known) - self._at_hand
+        if too_many > 0:
+            for name in [name for name in islice(self._known, too_many) if name not in self._changed]:
+                del self._known[name]
 
     def _due(self, first: int, last: int, limit: int) -> list[Call]:
         self._make_room()
@@ -192,7 +207,7 @@ class Calls:
             f"SELECT {COLUMNS} FROM calls WHERE due BETWEEN ? AND ? ORDER BY due LIMIT ?",  # noqa: S608 -- our own words
             (first, last, limit),
         ).fetchall()
-        return [self._read(row) for row in rows]
+        return [call for row in rows if (call := self._read(row)).name not in self._changed]
 
     def _page(self, where: str, values: tuple[int, ...], limit: int) -> tuple[list[Call], int]:
         self._make_room()
@@ -207,18 +222,20 @@ class Calls:
         """Bring the call of a row to hand, unless a newer state of it is there already."""
         call = _decode(row[5])
         name = call.name
-        newer = self._changed.get(name)
+        newer = self.loaded(name)
         if newer is not None:
             return newer
-        self._rows[name] = _Row(*row[:5])
-        self._read_calls[name] = call
+        self._known[name] = _Row(*row[:5]), call
         return call
 
     def _columns(self, call: Call) -> tuple[int | None, int | None, int | None, int]:
-        """What a call's row is found by; a call that waits no more is found by its number only."""
+        """What a call's row is found by: by its number only once it has ended.
+
+        A call that is being dialled mostly waits again or ends within minutes; until it does its row is left in place.
+        """
         account = call.account
         number = _hash_of("number", account, call.number) if call.number else None
-        if not call.terminable:
+        if not call.terminable and call.status is not ONGOING:
             return None, None, number, FORGET + int((call.last_at + self._keeping.forget_seconds) // HOUR_SECONDS) + 1
         return (
             _hash_of("campaign", account, call.campaign_id) if call.campaign_id else None,
@@ -237,6 +254,18 @@ def save_applied_orders(connection: sqlite3.Connection, offset: int) -> None:
     connection.execute(
         "INSERT INTO applied VALUES ('orders', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (offset,)
     )
+
+
+def unsaved_events(partitions: int) -> int:
+    """After how many events a partition is saved: many of one call are then written once, and no save takes long."""
+    return max(LEAST_UNSAVED, UNSAVED // partitions)
+
+
+def _look_up(count: int) -> str:
+    return f"SELECT {COLUMNS} FROM calls WHERE hash IN ({','.join('?' * count)})"  # noqa: S608 -- our own words
+
+
+LOOK_UP = _look_up(LOOKED_UP_AT_ONCE)
 
 
 @lru_cache(maxsize=16_384)

@@ -19,12 +19,13 @@ from consumer.model.terminations import MODES, Decision, Ended
 
 def orders_for(call: Call, book: OrderBook, protected: Protected, now: float) -> list[OrderRecord]:
     """The orders that want this call stopped at ``now`` (seconds); none where it cannot be stopped any more."""
-    if not call.terminable or not len(book):
+    aimed = book.aimed_at(call) if call.terminable else ()
+    if not aimed:
         return []
     spared = protected.covers(call)
     return [
         record
-        for record in book.aimed_at(call)
+        for record in aimed
         if record.applies(episode_since=_since(call, record), now=now) and (record.order.by.is_operator or not spared)
     ]
 
@@ -61,6 +62,7 @@ def decision(
         number=call.number,
         evidence=tuple(dict.fromkeys(evidence))[:8],
         bulk=bulk,
+        since=call.since,
     )
 
 

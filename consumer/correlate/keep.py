@@ -23,20 +23,28 @@ class Keeper:
         self._next_at = 0.0
         self._written: dict[CallName, float] = {}
 
-    def remembers(self, call: Call, logged_at: float) -> bool:
-        """Whether an event of this time still meets the call, or finds it forgotten."""
+    def remembers(self, call: Call | None, logged_at: float) -> bool:
+        """Whether an event of this time meets a call, or finds it forgotten or never heard of."""
         self._log_time = max(self._log_time, logged_at)
-        return call.terminable or call.last_at + self._keeping.forget_seconds >= logged_at
+        return call is not None and (call.last_at + self._keeping.forget_seconds >= logged_at or call.terminable)
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time for ``work`` to look for calls that are due."""
+        return now >= self._next_at
 
     def work(self, now: float) -> list[Call]:
         """Forget what is past its time; gives the calls that are to be written anew. ``now`` is in seconds."""
-        if now < self._next_at:
+        if not self.is_due(now):
             return []
         forgotten = self._calls.to_forget(self._log_time, limit=AT_ONCE)
         for call in forgotten:
             self._calls.forget(call)
         self._written = {name: at for name, at in self._written.items() if now - at < WRITTEN_AGAIN_SECONDS}
         due = [call for call in self._calls.to_carry(now, limit=AT_ONCE) if call.name not in self._written]
+        for call in due:
+            if not self.remembers(call, self._log_time):  # began and never ended
+                self._calls.forget(call)
+        due = [call for call in due if call.terminable]
         self._written.update((call.name, now) for call in due)
         self._next_at = now + (EVERY_SECONDS if forgotten or due else QUIET_SECONDS)
         return due

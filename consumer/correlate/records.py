@@ -9,10 +9,12 @@ from consumer.kafka.order_feed import order_record
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.topics import Topics
 from consumer.model.calls import Call
-from consumer.model.codec import encode_carried, encode_termination_record
+from consumer.model.codec import encode_carried
 from consumer.model.events import Position
 from consumer.model.identity import call_key
+from consumer.model.matches import Match, encode_match
 from consumer.model.orders import StopOrder
+from consumer.model.termination_codec import encode_termination_record
 from consumer.model.terminations import Decision, Ended
 from consumer.model.totals import ScopeTotals, encode_totals
 
@@ -34,6 +36,10 @@ class Records(NamedTuple):
     def totals(self, totals: ScopeTotals) -> OutRecord:
         topic = self.topics.scope_totals
         return OutRecord(topic.name, topic.partition_of(totals.scope_key), totals.key, encode_totals(totals))
+
+    def match(self, match: Match) -> OutRecord:
+        topic = self.topics.scope_totals
+        return OutRecord(topic.name, topic.partition_of(match.scope_key), match.key, encode_match(match))
 
     def carried(self, call: Call) -> OutRecord:
         return OutRecord(self.topics.call_events.name, self.partition, call_key(*call.name), encode_carried(call))

@@ -6,7 +6,7 @@ from consumer.correlate.calls import Calls
 from consumer.model.calls import Call
 from consumer.model.orders import OrderRecord
 
-PAGE_CALLS = 200
+PAGE_CALLS = 100
 KEYS_AT_ONCE = 1_000
 
 

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from consumer.correlate import calls, metrics, scans, totals
+from consumer.correlate import calls, metrics, scans, stopping, totals
 from consumer.correlate.ask_rules import Rules
-from consumer.correlate.calls import Calls, Keeping, save_applied_orders
+from consumer.correlate.calls import AT_HAND, LEAST_AT_HAND, Calls, Keeping, save_applied_orders
+from consumer.correlate.counting import Counting
 from consumer.correlate.decide import decision, ended, orders_for, scope_decisions
 from consumer.correlate.keep import Keeper
 from consumer.correlate.records import Records
+from consumer.correlate.rules_said import alerts_of, records_of
+from consumer.correlate.stopping import Stopping
 from consumer.correlate.totals import Totals
 from consumer.kafka.order_feed import OrderFeed
 from consumer.kafka.producer import OutRecord
@@ -27,14 +30,17 @@ from consumer.model.totals import Measure
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = calls.SCHEMA + totals.SCHEMA
+SCHEMA = calls.SCHEMA + totals.SCHEMA + stopping.SCHEMA
 WEBHOOK_SOURCE = "webhook"
 
 __all__ = ["SCHEMA", "CorrelateShard", "Correlation"]
 
 
 class Correlation(NamedTuple):
-    """What every partition is correlated with: the orders, the rules, what they may not touch, how long calls are kept."""
+    """What every partition is correlated with: the orders, the rules, what they may not touch, how long calls are kept.
+
+    With ``counting``, proposed orders are counted for, since there are limits.
+    """
 
     topics: Topics
     feed: OrderFeed
@@ -43,6 +49,8 @@ class Correlation(NamedTuple):
     keeping: Keeping = Keeping()
     measures: Sequence[Measure] = ()
     totals_of_numbers: bool = False
+    counting: bool = False
+    totals_name_scopes: bool = False
 
 
 class _Carried(NamedTuple):
@@ -59,62 +67,81 @@ class CorrelateShard:
     def __init__(self, view: View, *, partition: int, correlation: Correlation) -> None:
         self._partition = partition
         self.view = view
-        self.calls = Calls(view.connection, correlation.keeping)
+        partitions = correlation.topics.call_events.partitions
+        self.calls = Calls(view.connection, correlation.keeping, at_hand=max(LEAST_AT_HAND, AT_HAND // partitions))
         self.totals = Totals(
             view.connection,
             source=partition,
             measures=correlation.measures,
             numbers=correlation.totals_of_numbers,
+            names=correlation.totals_name_scopes,
         )
         self._topics, self._feed, self._rules, self._protected = correlation[:4]
         self._records = Records(correlation.topics, partition)
         self._keeper = Keeper(self.calls, correlation.keeping)
         self._applied = self.calls.applied_orders()
         self._applied_changed = False
+        self._counting = Counting(view.connection, self.calls, source=partition, correlation=correlation)
+        self._stopping = Stopping(view.connection, source=partition, topics=correlation.topics)
+        self._wants_counts = correlation.counting
         self._scan: Iterator[list[OutRecord]] | None = None
         self._scan_until = 0
         self.last_webhook_at: dict[str, float] = {}
 
-    @property
-    def dirty(self) -> bool:
-        return self.calls.dirty or self.totals.dirty or self._applied_changed
+    def take(self, correlation: Correlation) -> None:
+        """Go on with other rules, limits and protected calls."""
+        self._rules, self._protected = correlation.rules, correlation.protected
+        self._counting.take(correlation)
+        self._wants_counts = correlation.counting
+        self.totals.wants(
+            correlation.measures, numbers=correlation.totals_of_numbers, names=correlation.totals_name_scopes
+        )
 
     @property
-    def unsaved(self) -> int:
-        return self.calls.unsaved
+    def dirty(self) -> bool:
+        return self.calls.dirty or self.totals.dirty or self._stopping.dirty or self._applied_changed
 
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
         self.totals.live(live)
         told = [one for record in records if (one := self._read(record)) is not None]
         self.calls.load([one.name if isinstance(one, CallEvent) else one.call.name for one in told])
         outputs: list[OutRecord] = []
-        seen: Counter[tuple[str, str]] = Counter()
+        news: list[tuple[str, str]] = []
         for one in told:
             if isinstance(one, CallEvent):
-                outputs += self._fold_event(one, live=live, seen=seen)
+                self._fold_event(one, outputs, news, live=live)
             else:
                 outputs += self._fold_carried(one, live=live)
         if live:
-            metrics.count_events(seen)
+            metrics.count_events(Counter(news))
             self._apply_again_what_is_not_known()
         return outputs
 
     def go_live(self, *, caught_up: bool) -> None:
         """A view that never saw an order applied (a new or rebuilt one) is reconciled as a whole by ``work``."""
+        self._counting.caught_up = caught_up
+
+    def looks_into_rows(self, now: float) -> bool:
+        """Whether ``work`` would look for calls: it finds those that are saved."""
+        orders = self._scan is not None or (self._feed.ready and self._applied != self._feed.next_offset)
+        return orders or self._keeper.is_due(now)
 
     def work(self, now: float) -> tuple[list[OutRecord], bool]:
         """Keep calls beyond the topic's retention, and apply the orders that have changed."""
+        self._stopping.tick(now)
         outputs = [self._records.carried(call) for call in self._keeper.work(now)]
         joined, more = self._apply_orders(now)
-        return outputs + joined, more
+        counted = [] if self._scan else self._counting.say(self._applied, now)
+        return [*outputs, *joined, *counted, *alerts_of(self._rules, self._feed, now)], more
 
     def before_commit(self) -> list[OutRecord]:
-        """Give totals that have changed since they were last published."""
-        return [self._records.totals(total) for total in self.totals.to_publish()]
+        """Give totals that have changed since they were last published, and what orders of rules have stopped."""
+        return [*(self._records.totals(total) for total in self.totals.to_publish()), *self._stopping.unsaid()]
 
     def save(self, connection: sqlite3.Connection) -> None:
         self.calls.save(connection)
         self.totals.save(connection)
+        self._stopping.save(connection)
         if self._applied_changed and self._applied is not None:
             save_applied_orders(connection, self._applied)
             self._applied_changed = False
@@ -131,29 +158,33 @@ class CorrelateShard:
             logger.error("%s is skipped: %s", position, error)
             return None
 
-    def _fold_event(self, event: CallEvent, *, live: bool, seen: Counter[tuple[str, str]]) -> list[OutRecord]:
+    def _fold_event(
+        self, event: CallEvent, outputs: list[OutRecord], news: list[tuple[str, str]], *, live: bool
+    ) -> None:
+        """Fold one event, and add what follows from it."""
+        account, logged_at = event.account, event.logged_at
         if event.source == WEBHOOK_SOURCE:
-            self.last_webhook_at[event.account] = event.logged_at  # the broker's times only grow in a partition
-        kept = self.calls.loaded(event.account, event.call_id)
-        before = kept if kept is None or self._keeper.remembers(kept, event.logged_at) else None
+            self.last_webhook_at[account] = logged_at  # the broker's times only grow in a partition
+        kept = self.calls.loaded((account, event.call_id))
+        before = kept if self._keeper.remembers(kept, logged_at) else None
         after = fold(before, event)
         if after is before:
             metrics.DUPLICATES.inc()
-            return []
+            return
         self.totals.add(event, before, after)
-        outputs: list[OutRecord] = []
         if live:
-            seen[event.account, event.type] += 1
-            outputs += self._ask_rules(event, after)
-            if before is not None:
+            news.append((account, event.type))
+            if event.type in self._rules.wanted:
+                outputs += self._ask_rules(event, after)
+            if before is not None and before.terminable:
                 outputs += self._say_ended(before, after, event)
-            after, decided = self._join(after, event.position, event.logged_at)
-            outputs += decided
+            if after.terminable:
+                after, decided = self._join(after, event.position, logged_at)
+                outputs += decided
         self.calls.put(after, kept)
-        return outputs
 
     def _fold_carried(self, carried: _Carried, *, live: bool) -> list[OutRecord]:
-        before = self.calls.loaded(*carried.call.name)
+        before = self.calls.loaded(carried.call.name)
         after = carried_on(before, carried.call, carried.logged_at)
         self.totals.add_carried(before, after, carried.position.offset)
         after, outputs = self._join(after, carried.position, carried.logged_at) if live else (after, [])
@@ -161,32 +192,26 @@ class CorrelateShard:
         return outputs
 
     def _ask_rules(self, event: CallEvent, call: Call) -> list[OutRecord]:
-        if not self._rules.rules:
-            return []
-        orders, failures = self._rules.ask(event, call, self._feed.book)
-        for order in orders:
-            metrics.RULE_ORDERS.labels(order.by.name).inc()
-        for failure in failures:
-            metrics.RULE_FAILURES.labels(failure.rule).inc()
-            logger.error("rule %s failed on %s: %s", failure.rule, failure.event.position, failure.error)
-        return [self._records.order(order) for order in orders] + [
-            self._records.failure(failure) for failure in failures
-        ]
+        return list(records_of(self._rules.judge(event, call, self._feed.book), self._records))
 
     def _say_ended(self, before: Call, after: Call, event: CallEvent) -> list[OutRecord]:
         """Say that an episode is over, where somebody wanted it stopped."""
-        if not before.terminable or (not before.decided and not self._feed.book.aimed_at(before)):
+        if not before.decided and not self._feed.book.aimed_at(before):
             return []
         record = ended(before, after, event)
         return [self._records.termination(record)] if record else []
 
-    def _join(self, call: Call, position: Position | None, now: float) -> tuple[Call, list[OutRecord]]:
+    def _join(
+        self, call: Call, position: Position | None, now: float, *, bulk: bool = False
+    ) -> tuple[Call, list[OutRecord]]:
         """Write a decision where orders want the call stopped, unless one with all of them was written for this episode."""
         wanted = orders_for(call, self._feed.book, self._protected, now)
         if all(record.order.order_id in call.decided for record in wanted):
             return call, []
         metrics.DECISIONS.labels(call.account).inc()
-        record = decision(call, wanted, position, now, bulk=position is None)
+        if self._wants_counts:
+            self._stopping.note(call, wanted)
+        record = decision(call, wanted, position, now, bulk=bulk)
         return call.with_decided(record.orders), [self._records.termination(record)]
 
     def _apply_again_what_is_not_known(self) -> None:
@@ -222,14 +247,17 @@ class CorrelateShard:
             if record.in_force(now):
                 yield self._whole_scope(record, now)
                 for page in scans.in_scope(self.calls, record):
-                    yield self._join_all(page, now)
+                    yield self._join_all(page, now, bulk=record.order.scope.is_broad)
+            else:
+                yield from self._counting.of(record, now)
 
     def _reconcile(self, now: float) -> Iterator[list[OutRecord]]:
         """Look at every waiting call once: after a rebuild, or where no order was ever applied."""
         for record in self._feed.book.reaching_everything(now):
             yield self._whole_scope(record, now)
         for page in scans.all_waiting(self.calls):
-            yield self._join_all(page, now)
+            yield self._join_all(page, now, bulk=True)
+        yield from self._counting.of_all_proposed(now)
 
     def _whole_scope(self, record: OrderRecord, now: float) -> list[OutRecord]:
         """Ask for the provider's own stop of a scope; of all partitions, the one that the order's id falls on says so."""
@@ -237,10 +265,10 @@ class CorrelateShard:
             return []
         return [self._records.termination(wanted) for wanted in scope_decisions(record, now)]
 
-    def _join_all(self, page: Sequence[Call], now: float) -> list[OutRecord]:
+    def _join_all(self, page: Sequence[Call], now: float, *, bulk: bool) -> list[OutRecord]:
         outputs: list[OutRecord] = []
         for call in page:
-            decided, records = self._join(call, None, now)
+            decided, records = self._join(call, None, now, bulk=bulk)
             if records:
                 self.calls.put(decided, call)
                 outputs += records

@@ -8,7 +8,7 @@ import orjson
 
 from consumer.model.calls import Call
 from consumer.model.events import CallEvent
-from consumer.model.totals import MILLION, NAMES, Measure, ScopeTotals, as_figures, happened, minute_of, opened
+from consumer.model.totals import MILLION, NAMES, Measure, ScopeTotals, as_figures, count, minute_of, opened
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS totals (
@@ -47,7 +47,13 @@ class Totals:
     """Counts per scope and minute. Changes wait in memory until ``save``."""
 
     def __init__(
-        self, connection: sqlite3.Connection, *, source: int, measures: Sequence[Measure] = (), numbers: bool = False
+        self,
+        connection: sqlite3.Connection,
+        *,
+        source: int,
+        measures: Sequence[Measure] = (),
+        numbers: bool = False,
+        names: bool = False,
     ) -> None:
         """Continue the counts in the file.
 
@@ -56,12 +62,14 @@ class Totals:
             source: the partition whose calls are counted.
             measures: the numbers of events that rules add up.
             numbers: whether to count per number too; only where a rule wants it, since there are as many as calls.
+            names: whether the totals of an account name its campaigns and agents, for rules that stop all of them.
 
         """
         self._connection = connection
         self._source = source
         self._measures = tuple(measures)
         self._numbers = numbers
+        self._names = names
         self._tallies: dict[Crowd, list[int]] = {}
         self._tallied_sums: dict[Crowd, dict[str, int]] = {}
         self._rows: dict[RowName, _Row] = {}
@@ -75,6 +83,10 @@ class Totals:
     @property
     def dirty(self) -> bool:
         return self._changed or bool(self._tallies or self._said)
+
+    def wants(self, measures: Sequence[Measure], *, numbers: bool, names: bool) -> None:
+        """Count other things from here on: what rules that are new want."""
+        self._measures, self._numbers, self._names = tuple(measures), numbers, names
 
     def live(self, live: bool) -> None:
         """Say whether what is counted from here on has been said before: what a silent replay counts was published."""
@@ -93,8 +105,7 @@ class Totals:
         tally = self._tallies.get(crowd)
         if tally is None:
             tally = self._tallies[crowd] = [0] * TALLY
-        for index, amount in happened(before, after, event):
-            tally[index] += amount
+        count(tally, before, after, event)
         tally[LAST_OFFSET] = offset
         if before is not None and before.terminable and self._told_late(before, after):
             self._add_late(before, after, offset)
@@ -120,6 +131,9 @@ class Totals:
                 row.amounts = [told + more for told, more in zip(row.amounts, tally, strict=False)]
                 for name, value in sums.items() if sums else ():
                     row.sums[name] = row.sums.get(name, 0) + value
+                if self._names and scope[1] == "account":
+                    for _, kind, name in _scopes(crowd[0], crowd[1], crowd[2], None)[1:]:
+                        row.sums[f"{kind}/{name}"] = row.sums.get(f"{kind}/{name}", 0) + MILLION
                 if tally[MOVED]:  # also where as many came as went: another owner may have published between the two
                     self._row(scope, OPEN, offset).amounts[0] += tally[WAITS]
         self._tallies.clear()

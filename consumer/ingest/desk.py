@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-from consumer.ingest.intake import Intake, Taken
+from consumer.ingest.intake import Taken, Takes
 from consumer.kafka.errors import RecordTooLarge
 from consumer.kafka.producer import OutRecord, Producer
 
@@ -25,7 +25,7 @@ TURN_SECONDS = 0.005
 class _Arrived(NamedTuple):
     """A webhook as it came, and who waits for it."""
 
-    intake: Intake
+    intake: Takes
     headers: Mapping[str, str]
     raw: bytes
     durable: asyncio.Future[Taken]
@@ -59,7 +59,7 @@ class Desk:
         self._loop = asyncio.get_running_loop()
         self._arrived: deque[_Arrived] = deque()
 
-    def hand_in(self, intake: Intake, headers: Mapping[str, str], raw: bytes) -> asyncio.Future[Taken]:
+    def hand_in(self, intake: Takes, headers: Mapping[str, str], raw: bytes) -> asyncio.Future[Taken]:
         """Take one webhook; the future gives what it became once Kafka has acknowledged every record of it.
 
         It raises ``NotAuthentic``, a ``LogError`` where Kafka cannot or will not have it (after ``ACK_SECONDS`` at the

@@ -4,14 +4,14 @@ import base64
 import itertools
 import secrets
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import orjson
 
 from consumer.ingest.authenticate import authenticate
 from consumer.kafka.producer import FORMAT, Headers, OutRecord
 from consumer.kafka.topics import Topics
-from consumer.model.accounts import Account
+from consumer.model.accounts import Account, WebhookAuth
 from consumer.model.codec import encode_event
 from consumer.model.events import CallEvent
 from consumer.model.identity import body_event_id, call_key
@@ -52,6 +52,21 @@ class Taken(NamedTuple):
         return self.refused is NOT_JSON
 
 
+class Takes(Protocol):
+    """What takes in what comes for one account, or for one rule. ``name`` is that of the account or rule."""
+
+    name: str
+
+    @property
+    def taken_status(self) -> int: ...
+    @property
+    def overload_status(self) -> int: ...
+
+    def take(self, headers: Mapping[str, str], raw: bytes) -> Taken:
+        """Read and authenticate one request; raises ``NotAuthentic``."""
+        ...
+
+
 class Intake:
     """Turns the webhooks of one account into records.
 
@@ -63,9 +78,9 @@ class Intake:
 
     def __init__(self, account: Account, provider: Provider, topics: Topics) -> None:
         self.account = account
+        self.name = account.name
         self._provider = provider
         self._topics = topics
-        self._id_can_be_forged = account.webhook.auth.type == "hmac-sha256"  # which covers the body and no header
 
     def take(self, headers: Mapping[str, str], raw: bytes, now: float | None = None) -> Taken:
         """Take one webhook; ``now`` is in seconds since the epoch, None is the clock's.
@@ -79,9 +94,7 @@ class Intake:
 
     def _name(self, headers: Mapping[str, str], raw: bytes) -> str:
         """Name the event by ``webhook-id``, unless a body seen once could be sent again under another."""
-        given = headers.get("webhook-id", "")
-        usable = 0 < len(given) <= MAX_EVENT_ID and given.isascii() and given.isprintable()
-        return given if usable and not self._id_can_be_forged else body_event_id(self.account.name, raw)
+        return event_name(self.account.webhook.auth, self.account.name, headers, raw)
 
     def read(self, raw: bytes, event_id: str, traceparent: str | None = None) -> Taken:
         """Read a body that is known to be authentic."""
@@ -112,21 +125,28 @@ class Intake:
     def _rejected(
         self, event_id: str, raw: bytes, reason: str, trace: Headers, refused: Refusal | None = None
     ) -> Taken:
-        record: dict[str, Any] = {
-            "source": "webhook",
-            "account": self.account.name,
-            "event_id": event_id,
-            "reason": reason[:MAX_REASON],
-        }
-        try:
-            record["body"] = raw.decode()
-        except UnicodeDecodeError:
-            record["body_base64"] = base64.b64encode(raw).decode()
-        topic = self._topics.rejected
-        key = self.account.name.encode()
-        value = orjson.dumps(record)
-        partition = topic.partition_of(event_id.encode())
-        return Taken(event_id, (OutRecord(topic.name, partition, key, value, trace),), reason, refused)
+        about = {"source": "webhook", "account": self.account.name, "event_id": event_id}
+        record = rejection(self._topics, about, reason[:MAX_REASON], raw, trace)
+        return Taken(event_id, (record,), reason, refused)
+
+
+def event_name(auth: WebhookAuth, sender: str, headers: Mapping[str, str], raw: bytes) -> str:
+    """Name an event by ``webhook-id``, else by its bytes; with a signature that covers no header, always by its bytes."""
+    given = headers.get("webhook-id", "")
+    usable = 0 < len(given) <= MAX_EVENT_ID and given.isascii() and given.isprintable()
+    return given if usable and auth.type != "hmac-sha256" else body_event_id(sender, raw)
+
+
+def rejection(topics: Topics, about: Mapping[str, Any], reason: str, raw: bytes, trace: Headers) -> OutRecord:
+    """Make the record of ``rejected`` that keeps a body, whatever it is; ``about`` names its source and ``event_id``."""
+    record: dict[str, Any] = {**about, "reason": reason}
+    try:
+        record["body"] = raw.decode()
+    except UnicodeDecodeError:
+        record["body_base64"] = base64.b64encode(raw).decode()
+    topic = topics.rejected
+    key = str(about.get("account") or about["source"]).encode()
+    return OutRecord(topic.name, topic.partition_of(about["event_id"].encode()), key, orjson.dumps(record), trace)
 
 
 def nested_deeper_than(limit: int, value: Any) -> bool:

@@ -1,6 +1,7 @@
 """What ingest counts."""
 
 import asyncio
+from collections.abc import Mapping
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -43,4 +44,8 @@ class Tally:
 def webhooks_taken() -> int:
     """How many webhooks this process has taken in since it started."""
     samples = (sample for metric in WEBHOOKS.collect() for sample in metric.samples)
-    return int(sum(s.value for s in samples if s.name.endswith("_total") and s.labels["status"] in {"200", "202"}))
+    return int(sum(s.value for s in samples if s.name.endswith("_total") and _was_taken(s.labels)))
+
+
+def _was_taken(labels: Mapping[str, str]) -> bool:
+    return labels["status"] in {"200", "202"} and not labels["account"].startswith("signals/")

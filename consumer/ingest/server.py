@@ -18,7 +18,8 @@ from consumer.ingest.answers import acknowledge, no_such_account, problem, unava
 from consumer.ingest.authenticate import NotAuthentic
 from consumer.ingest.cloudevents import CloudEventsIntake
 from consumer.ingest.desk import ACK_SECONDS, Desk
-from consumer.ingest.intake import Intake, Taken
+from consumer.ingest.intake import Intake, Taken, Takes
+from consumer.ingest.signals import SignalIntake
 from consumer.kafka.errors import LogError, RecordTooLarge
 from consumer.kafka.producer import Producer
 from consumer.kafka.topics import Topics
@@ -48,11 +49,13 @@ class WebhookServer:
         producer: Producer,
         topics: Topics,
         max_body_bytes: int,
+        signals: Iterable[SignalIntake] = (),
     ) -> None:
         self._intakes = {
             account.name: _INTAKES[account.webhook.format](account, providers[account.provider], topics)
             for account in accounts
         }
+        self._signals = {intake.name: intake for intake in signals}
         self._desk = Desk(producer)
         self._max_body = max_body_bytes
         self._in_flight = 0
@@ -77,6 +80,8 @@ class WebhookServer:
             *spelt_out,
             *[web.route(method, path, self._receive_any) for method in METHODS],
             web.options(path, self._handshake),
+            *[web.post(f"/{name}", partial(self._receive, intake)) for name, intake in self._signals.items()],
+            web.post("/signals/{rule}", self._no_such_rule),
         ]
 
     async def drain(self, deadline_seconds: float) -> None:
@@ -93,7 +98,11 @@ class WebhookServer:
             return no_such_account()
         return await self._receive(intake, request)
 
-    async def _receive(self, intake: Intake, request: web.Request) -> web.StreamResponse:
+    async def _no_such_rule(self, _: web.Request) -> web.StreamResponse:
+        metrics.WEBHOOKS.labels("", 404).inc()
+        return problem(404, "no such rule", "the last part of the path is a rule of the configuration with `signal`")
+
+    async def _receive(self, intake: Takes, request: web.Request) -> web.StreamResponse:
         """Take one webhook in and say what became of it."""
         started = time.perf_counter()
         self._in_flight += 1
@@ -101,7 +110,7 @@ class WebhookServer:
             response = self._refusal(intake) or await self._take(intake, request)
         finally:
             self._in_flight -= 1
-        self._tally.note(intake.account.name, response.status, time.perf_counter() - started)
+        self._tally.note(intake.name, response.status, time.perf_counter() - started)
         return response
 
     async def _handshake(self, request: web.Request) -> web.Response:
@@ -115,7 +124,7 @@ class WebhookServer:
             return response
         return web.Response(headers={"Allow": "POST", **intake.consent(request.headers, MAX_PER_MINUTE)})
 
-    def _refusal(self, intake: Intake) -> web.Response | None:
+    def _refusal(self, intake: Takes) -> web.Response | None:
         """Say why a webhook is not even read, if it is not."""
         if self._draining:
             return unavailable("shutting down")
@@ -123,8 +132,8 @@ class WebhookServer:
             return unavailable("too much is in flight", intake.overload_status)
         return None
 
-    async def _take(self, intake: Intake, request: web.Request) -> web.StreamResponse:
-        account = intake.account.name
+    async def _take(self, intake: Takes, request: web.Request) -> web.StreamResponse:
+        account = intake.name
         try:
             raw = request.content.read_nowait() if request.content.is_eof() else await _rest_of(request, self._max_body)
         except TimeoutError:

@@ -105,12 +105,14 @@ def check_alive(consumer: AIOKafkaConsumer) -> None:
 
 
 async def poll_client(
-    consumer: AIOKafkaConsumer, max_records: int, timeout_ms: int
+    consumer: AIOKafkaConsumer, max_records: int, timeout_ms: int, partitions: Sequence[TopicPartition] = ()
 ) -> dict[TopicPartition, Sequence[LogRecord]]:
-    """Give what there is; raises ``Stalled``, ``LogUnavailable`` and ``Refused``."""
+    """Give what there is, of these partitions if any are named; raises ``Stalled``, ``LogUnavailable`` and ``Refused``."""
     check_alive(consumer)
     try:
-        return await consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)  # type: ignore[no-any-return]
+        return await consumer.getmany(  # type: ignore[no-any-return]
+            *partitions, timeout_ms=timeout_ms, max_records=max_records
+        )
     except KafkaError as error:
         raise translated(error, "records cannot be read") from error
 

@@ -12,6 +12,9 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from consumer.kafka import order_admissions, order_tallies
+from consumer.kafka.control_rows import SCHEMA as CONTROLS
+from consumer.kafka.control_rows import ControlChange, StoredControls
 from consumer.kafka.order_aims import Aims
 from consumer.kafka.order_fold import Change, Entry, Fold, Forgotten
 from consumer.kafka.order_index import NameIndex
@@ -19,12 +22,16 @@ from consumer.kafka.order_recent import RecentOrders
 from consumer.kafka.order_rows import CALLS, ORDER_ID, decode, schema
 from consumer.kafka.view import NO_STAMPS, Offsets, View, log_thrown_away
 from consumer.model.calls import Call
-from consumer.model.orders import Fact, OrderRecord, StopOrder
+from consumer.model.controls import Controls
+from consumer.model.limits import Subject
+from consumer.model.orders import Fact, FactKind, OrderRecord, StopOrder
 from consumer.model.scopes import Key
 
 IN_MEMORY = Path(":memory:")
 DEFAULT_DECISION_TTL_SECONDS = 900.0
 PAGE = 200
+BESIDE = (CONTROLS, order_tallies.SCHEMA, order_admissions.SCHEMA)
+"""The tables that lie in the file beside the orders."""
 
 Place = tuple[float, int]
 """Where a list goes on: what it is ordered by, and the row."""
@@ -56,7 +63,13 @@ class StoredOrderBook:
         """
         told = decision_ttl or {}
         self._decision_ttl = {name: ttl for name, ttl in told.items() if ttl != DEFAULT_DECISION_TTL_SECONDS}
-        self._open = partial(View, path, schema(self._decision_ttl), cluster_id=cluster_id, connect=connect)
+        self._open = partial(
+            View,
+            path,
+            "".join((schema(self._decision_ttl), *BESIDE)),
+            cluster_id=cluster_id,
+            connect=connect,
+        )
         self._begin()
 
     def __len__(self) -> int:
@@ -132,14 +145,56 @@ class StoredOrderBook:
         )
         return [(n, decode(blob)) for n, blob in self._rows(query, after, limit)]
 
+    def awaiting_approval(self, limit: int = PAGE) -> list[OrderRecord]:
+        """The orders that wait for a person's word, the latest first."""
+        query = (
+            "SELECT record FROM orders INDEXED BY by_stand"
+            " WHERE stands <> 'in_force' AND stands = 'awaiting_approval' ORDER BY n DESC LIMIT ?"
+        )
+        return [decode(blob) for (blob,) in self._rows(query, limit)]
+
+    def count_awaiting_approval(self) -> int:
+        """How many orders wait for a person's word."""
+        query = "SELECT count(*) FROM orders INDEXED BY by_stand WHERE stands <> 'in_force' AND stands = 'awaiting_approval'"
+        return int(self._rows(query)[0][0])
+
+    def accounts_of_proposed(self) -> list[str]:
+        """The accounts that have an order which nobody has judged yet."""
+        query = (
+            "SELECT DISTINCT account FROM orders INDEXED BY by_stand"
+            " WHERE stands <> 'in_force' AND stands = 'proposed' ORDER BY account"
+        )
+        return [account for (account,) in self._rows(query)]
+
+    def calls_let_through(self, subject: Subject, since: float, *, shadow: bool = False) -> int:
+        """How many calls orders of rules were admitted with since a time (seconds); with ``shadow``, those in shadow too."""
+        return order_admissions.used(self.view.connection, subject, since, shadow=shadow)
+
+    @property
+    def controls(self) -> Controls:
+        """The controls as they stand now; ask again each time."""
+        return self._controls.now
+
+    def tallies(self) -> Mapping[str, order_tallies.Tally]:
+        """How many orders each rule has made, and when the last came."""
+        return order_tallies.tallies(self.view.connection)
+
     def fold(
-        self, changes: Sequence[tuple[int, Change]], offsets: Offsets | None = None, stamps: Offsets = NO_STAMPS
+        self,
+        changes: Sequence[tuple[int, Change]],
+        offsets: Offsets | None = None,
+        stamps: Offsets = NO_STAMPS,
+        controls: Sequence[ControlChange] = (),
     ) -> None:
         """Fold records, each with its offset, together with the offsets to go on from: all of it or nothing."""
         with self.view.transaction(offsets or {}, stamps) as connection:
             different = Fold(connection, self._index, changes, self._decision_ttl_of).write()
             for entry in different:
                 self._follow(entry)
+            order_tallies.count(connection, [e.record.order for e in different if e.record and e.was is None])
+            order_admissions.note(connection, [e.record for e in different if e.record and _is_admitted_now(e)])
+            stand = self._controls.write(controls) if controls else self._controls.now
+        self._controls.now = stand
         self._count += sum((entry.record is not None) - (entry.was is not None) for entry in different)
 
     @property
@@ -189,6 +244,7 @@ class StoredOrderBook:
 
     def _learn(self) -> None:
         self._recent = RecentOrders()
+        self._controls = StoredControls(self.view.connection)
         self._index = NameIndex(self.view.connection)
         self._aims = Aims(self.view.connection, self._index, ORDER_ID + 1)
         self._count: int = self._rows("SELECT count(*) FROM orders")[0][0]
@@ -220,3 +276,8 @@ class StoredOrderBook:
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         return self.view.connection.execute(query, values).fetchall()
+
+
+def _is_admitted_now(entry: Entry) -> bool:
+    was, now = entry.was, entry.record
+    return now is not None and now.fact(FactKind.ADMITTED) != (was.fact(FactKind.ADMITTED) if was else None)

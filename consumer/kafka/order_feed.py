@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from consumer.kafka.connection import Connection
+from consumer.kafka.control_rows import ControlChange
 from consumer.kafka.errors import LogUnavailable
 from consumer.kafka.order_book import StoredOrderBook
 from consumer.kafka.order_fold import Change, Forgotten
@@ -15,6 +16,7 @@ from consumer.kafka.resume import Doubt, Following, Log, doubt
 from consumer.kafka.topics import Topic
 from consumer.kafka.view import log_thrown_away
 from consumer.model.codec import CodecError, decode_order_record, encode_fact, encode_order
+from consumer.model.controls import Control, Controls, decode_control, encode_control, is_control
 from consumer.model.orders import Fact, StopOrder
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,11 @@ def fact_record(topic: Topic, fact: Fact) -> OutRecord:
     Its key holds the kind too, so that compaction never lets one fact overwrite another, or the order itself.
     """
     return OutRecord(topic.name, 0, f"{fact.order_id}/{fact.kind}".encode(), encode_fact(fact), FORMAT)
+
+
+def control_record(topic: Topic, control: Control) -> OutRecord:
+    """Make the record that sets a control: the lever, a rule's mode, the rules, an alert."""
+    return OutRecord(topic.name, 0, control.key, encode_control(control))
 
 
 class OrderFeed:
@@ -69,6 +76,11 @@ class OrderFeed:
     async def caught_up(self) -> None:
         """Wait until every order that was there at the start is in the book."""
         await self._caught_up.wait()
+
+    @property
+    def controls(self) -> Controls:
+        """The controls as far as the topic has been read; ask again each time."""
+        return self.book.controls
 
     @property
     def ready(self) -> bool:
@@ -138,9 +150,11 @@ class OrderFeed:
     async def _fold(self, records: Sequence[LogRecord]) -> None:
         """Fold a batch a slice at a time, so that webhooks and heartbeats get their turn in between."""
         for part in _slices(records):
-            changes = [(record.offset, told) for record in part if (told := _change(record))]
+            told = [(record.offset, change) for record in part if (change := _change(record))]
+            orders = [(offset, change) for offset, change in told if not isinstance(change, ControlChange)]
+            controls = [change for _, change in told if isinstance(change, ControlChange)]
             following = part[-1].offset + 1
-            self.book.fold(changes, {self._key: following}, {self._key: part[-1].timestamp})
+            self.book.fold(orders, {self._key: following}, {self._key: part[-1].timestamp}, controls)
             self.next_offset = following
             self.records_folded += len(part)
             await asyncio.sleep(0)
@@ -163,10 +177,14 @@ def _slices(records: Sequence[LogRecord]) -> Iterable[Sequence[LogRecord]]:
             first, size = following, 0
 
 
-def _change(record: LogRecord) -> Change | None:
-    if record.value is None:
-        return Forgotten((record.key or b"").decode())
+def _change(record: LogRecord) -> Change | ControlChange | None:
+    key = record.key or b""
     try:
+        if is_control(key):
+            told = None if record.value is None else decode_control(key, record.value, record.timestamp / 1_000)
+            return ControlChange(key, told)
+        if record.value is None:
+            return Forgotten(key.decode())
         return decode_order_record(record.value, record.timestamp / 1_000)
     except CodecError as error:
         logger.error("stop-orders@%d is skipped: %s", record.offset, error)

@@ -27,6 +27,10 @@ class Shard(Protocol):
         """Learn that silent replay is over; ``caught_up`` once everything that was there at the start is folded."""
         ...
 
+    def looks_into_rows(self, now: float) -> bool:
+        """Whether ``work`` would go by what is saved, so that what is only folded has to be saved first."""
+        ...
+
     def work(self, now: float) -> tuple[list[OutRecord], bool]:
         """Do what needs no new record (orders that changed, timers); says whether more of it is left."""
         ...

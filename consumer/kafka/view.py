@@ -16,6 +16,9 @@ from consumer.kafka import metrics
 logger = logging.getLogger(__name__)
 
 CACHE_KIBIBYTES = 1_024
+LONG_JOURNAL_PAGES = 16_384
+"""At 64 MB a commit empties the journal itself; long before that ``checkpoints.py`` does."""
+KEPT_JOURNAL_BYTES = 1_048_576
 FORMAT = "2"
 LOG = "log of "
 TOPIC = "topic "
@@ -87,6 +90,8 @@ class View:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA busy_timeout = 5000")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {LONG_JOURNAL_PAGES}")
+            connection.execute(f"PRAGMA journal_size_limit = {KEPT_JOURNAL_BYTES}")
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
             connection.execute("CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
             connection.execute(

@@ -11,30 +11,29 @@ already; from there it is live.
 import asyncio
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from sqlite3 import DatabaseError
+from typing import Final, NamedTuple
 
 from consumer.kafka.clock import SYSTEM_CLOCK, Clock
 from consumer.kafka.errors import LogUnavailable
+from consumer.kafka.held import Held, PartitionStatus
 from consumer.kafka.opening import Opening
 from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.progress import Reading
 from consumer.kafka.reader import GroupReader, LogRecord
 from consumer.kafka.resume import Following, Log
 from consumer.kafka.shard import Shard
+from consumer.kafka.slices import Slices
 from consumer.kafka.view import discard_damaged, records_folded
 from consumer.kafka.watchdog import Look
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["FoldingWorker", "PartitionStatus", "Shard", "held_views"]
+__all__ = ["DEFAULT_PACE", "FoldingWorker", "Pace", "PartitionStatus", "Shard", "held_views"]
 
-MAX_RECORDS = 5_000
-SLICE_RECORDS = 25
-LARGEST_SLICE_RECORDS = 400
-SLICE_SECONDS = 0.005
+MAX_RECORDS = 2_000
 ROUND_RECORDS = 1_000
 POLL_MS = 200
 WORK_EVERY_SECONDS = 0.25
@@ -42,28 +41,17 @@ COMMIT_EVERY_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 
 
-@dataclass(slots=True)
-class _Held:
-    """A partition we hold: its shard, and how far it has been read."""
+class Pace(NamedTuple):
+    """How often the shards work without being woken, and after how many records folded a partition is saved at the latest.
 
-    shard: Shard
-    committed: dict[str, int]
-    ends: dict[str, int]
-    next: dict[str, int] = field(default_factory=dict)
-    begun: dict[str, int] = field(default_factory=dict)
-    live: bool = False
-    caught_up: bool = False
+    It is saved sooner before a commit, and where the shard looks into what is saved.
+    """
+
+    work_every_seconds: float = WORK_EVERY_SECONDS
+    save_at_records: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionStatus:
-    """How far one partition has been read: for readiness, metrics and the page."""
-
-    partition: int
-    position: int
-    end: int
-    live: bool
-    caught_up: bool
+DEFAULT_PACE: Final = Pace()
 
 
 class FoldingWorker:
@@ -78,7 +66,7 @@ class FoldingWorker:
         topics: Sequence[str],
         open_shard: Callable[[int], Shard],
         clock: Clock = SYSTEM_CLOCK,
-        work_every_seconds: float = WORK_EVERY_SECONDS,
+        pace: Pace = DEFAULT_PACE,
     ) -> None:
         """Prepare a worker.
 
@@ -89,26 +77,27 @@ class FoldingWorker:
             topics: those that ``reader`` reads.
             open_shard: opens the shard of a partition, with its view.
             clock: tells the time.
-            work_every_seconds: how often the shards may work without being woken.
+            pace: how often the shards work and are saved.
 
         """
         self.name = name
         self._clock = clock
-        self._work_every_seconds = work_every_seconds
+        self._pace = pace
         self.last_progress_at = clock.monotonic()
         self._reader = reader
         self._producer = producer
         self._topics = tuple(topics)
         self._following = Following(reader.bounds)
         self._opening = Opening(open_shard)
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
         self._generation = -1
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._uncommitted: dict[tuple[str, int], int] = {}
         self._committed_at = 0.0
-        self._slice_records = SLICE_RECORDS
+        self._slices = Slices()
         self._turn = 0
+        self._midway = False
         self._on_folded: Callable[[], None] = lambda: None
 
     def on_folded(self, listener: Callable[[], None]) -> None:
@@ -220,13 +209,15 @@ class FoldingWorker:
         """
         outputs: list[OutRecord] = []
         more = False
-        worked: list[_Held] = []
+        worked: list[Held] = []
         for partition, held in sorted(self._held.items(), key=lambda item: (item[0] < self._turn, item[0])):
             if not (held.live and self.settled):
                 continue
             if len(outputs) >= ROUND_RECORDS:
                 self._turn, more = partition, True
                 break
+            if held.unsaved and held.shard.looks_into_rows(self._clock.now()):
+                await self._save(held)
             written, left = held.shard.work(self._clock.now())
             worked.append(held)
             outputs += written
@@ -234,16 +225,14 @@ class FoldingWorker:
             await asyncio.sleep(0)
         await self._producer.publish_all(outputs)
         for held in worked:
-            if held.shard.dirty:
-                with held.shard.view.transaction({}) as connection:
-                    held.shard.save(connection)
-                await asyncio.sleep(0)
+            if held.shard.dirty and not held.unsaved:
+                await self._save(held)
         self.last_progress_at = self._clock.monotonic()
         return more
 
     async def _woken(self) -> None:
         try:
-            async with asyncio.timeout(self._work_every_seconds):
+            async with asyncio.timeout(self._pace.work_every_seconds):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -252,6 +241,7 @@ class FoldingWorker:
         """Open what the group has given us, close what it has taken away, and read on from where each view is."""
         generation = self._reader.generation
         assigned = self._reader.assigned
+        await self._save_all()
         for partition in set(self._held) - assigned:
             self._held.pop(partition).shard.view.close()
         self._opening.keep(assigned)
@@ -269,7 +259,7 @@ class FoldingWorker:
             offsets |= self._following.start(shard.view, log)
             ends = {topic: bounds[topic, partition][1] for topic in self._topics}
             following = {topic: shard.view.offsets[topic, partition] for topic in self._topics}
-            self._held[partition] = _Held(shard, committed, ends, following, dict(following))
+            self._held[partition] = Held(shard, committed, ends, following, dict(following))
             await asyncio.sleep(0)  # opening a file takes milliseconds, and there may be many
         if generation != self._reader.generation:
             return
@@ -317,50 +307,45 @@ class FoldingWorker:
         return {}
 
     async def _handle(self, fetched: dict[tuple[str, int], Sequence[LogRecord]]) -> None:
-        folded: dict[int, dict[tuple[str, int], int]] = {}
-        stamps: dict[tuple[str, int], int] = {}
+        folded: list[tuple[Held, str, Sequence[LogRecord]]] = []
+        self._midway = True
         async with asyncio.TaskGroup() as writing:
             for (topic, partition), records in fetched.items():
                 held = self._held.get(partition)
                 if held is None or not records:
                     continue
                 boundary = bisect_left(records, held.committed[topic], key=lambda record: record.offset)
-                for part, live in self._slices(records, boundary):
+                for part, live in self._slices.of(records, boundary):
                     began = self._clock.monotonic()
                     outputs = held.shard.fold(part, live=live)
                     self.last_progress_at = self._clock.monotonic()
-                    self._fit_slices(len(part), self.last_progress_at - began)
+                    self._slices.fit(len(part), self.last_progress_at - began)
                     held.next[topic] = part[-1].offset + 1
                     if outputs:
                         writing.create_task(self._producer.publish_all(outputs))
                     await asyncio.sleep(0)  # heartbeats and webhooks get their turn, however slow a rule is
-                folded.setdefault(partition, {})[topic, partition] = records[-1].offset + 1
-                stamps[topic, partition] = records[-1].timestamp
-        for partition, offsets in folded.items():
-            held = self._held[partition]
-            with held.shard.view.transaction(offsets, stamps) as connection:
-                held.shard.save(connection)
-            self._uncommitted.update(offsets)
+                folded.append((held, topic, records))
+        for held, topic, records in folded:
+            held.folded(topic, records)
+        self._midway = False
+        for held, _, _ in folded:
+            if held.unsaved_records >= self._pace.save_at_records:
+                await self._save(held)
             self._advance(held)
-            await asyncio.sleep(0)
         self._on_folded()
         self.last_progress_at = self._clock.monotonic()
 
-    def _slices(self, records: Sequence[LogRecord], boundary: int) -> Iterable[tuple[Sequence[LogRecord], bool]]:
-        """Cut a batch into parts, each wholly before the boundary (not live) or wholly behind it (live)."""
-        for first, end, live in ((0, boundary, False), (boundary, len(records), True)):
-            start = first
-            while start < end:
-                part = records[start : min(start + self._slice_records, end)]
-                start += len(part)
-                yield part, live
+    async def _save(self, held: Held) -> None:
+        """Save what has been folded and written about; others get their turn then."""
+        self._uncommitted.update(held.save())
+        await asyncio.sleep(0)
 
-    def _fit_slices(self, folded: int, took_seconds: float) -> None:
-        """Make the next part as large as ``SLICE_SECONDS`` allow, going by the last; rules may be slow."""
-        fitting = int(folded * SLICE_SECONDS / took_seconds) if took_seconds > 0 else LARGEST_SLICE_RECORDS
-        self._slice_records = max(1, min(fitting, 2 * self._slice_records, LARGEST_SLICE_RECORDS))
+    async def _save_all(self) -> None:
+        for held in self._held.values():
+            if held.unsaved:
+                await self._save(held)
 
-    def _advance(self, held: _Held) -> None:
+    def _advance(self, held: Held) -> None:
         """Let a shard go live once it has passed the committed offsets, and say when it has caught up."""
         sure = not self._following.unsure(held.shard.view.offsets)
         live = sure and all(held.next[topic] >= min(held.committed[topic], held.ends[topic]) for topic in self._topics)
@@ -379,6 +364,7 @@ class FoldingWorker:
         async with self._lock:
             if self._held and not self.settled:
                 return  # what is ours has to be known before all that it holds back can be said
+            await self._save_all()
             await self._say_the_rest()
         if self._uncommitted:
             offsets, self._uncommitted = self._uncommitted, {}
@@ -392,17 +378,22 @@ class FoldingWorker:
             told = [(held, records) for held in saying if (records := held.shard.before_commit())]
             await self._producer.publish_all([record for _, records in told for record in records])
             for held, _ in told:
-                with held.shard.view.transaction({}) as connection:
-                    held.shard.save(connection)
-                await asyncio.sleep(0)
+                await self._save(held)
             saying = [held for held, _ in told]
 
     def _close(self) -> None:
-        for partition, held in self._held.items():
-            if held.live and held.shard.before_commit():  # said after the next start, by whoever reads on from there
-                self._uncommitted = {key: n for key, n in self._uncommitted.items() if key[1] != partition}
-            held.shard.view.close()
-        self._held.clear()
+        try:
+            for partition, held in self._held.items():
+                if held.unsaved and not self._midway:  # in between, rows would tell of what has not been written about
+                    self._uncommitted.update(held.save())
+                if (
+                    held.live and held.shard.before_commit()
+                ):  # said after the next start, by whoever reads on from there
+                    self._uncommitted = {key: n for key, n in self._uncommitted.items() if key[1] != partition}
+        finally:
+            for held in self._held.values():
+                held.shard.view.close()
+            self._held.clear()
 
 
 def held_views(folder: Path) -> Mapping[int, int]:

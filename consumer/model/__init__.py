@@ -3,8 +3,9 @@
 from consumer.model.accounts import Account
 from consumer.model.calls import Call
 from consumer.model.events import CallEvent
+from consumer.model.over import Over, Totals
 from consumer.model.provider import Answer, BatchOfCallIds, Capabilities, HttpRequest, HttpResponse, Provider
-from consumer.model.rules import EventRule, Stop, rule
+from consumer.model.rules import EventRule, Stop, TotalsRule, rule
 from consumer.model.status import EventType, Status
 
 __all__ = [
@@ -18,8 +19,11 @@ __all__ = [
     "EventType",
     "HttpRequest",
     "HttpResponse",
+    "Over",
     "Provider",
     "Status",
     "Stop",
+    "Totals",
+    "TotalsRule",
     "rule",
 ]

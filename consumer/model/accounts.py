@@ -177,7 +177,8 @@ class NoAuth(Section):
     acknowledged: bool = False
 
 
-def _none_as_mapping(value: Any) -> Any:
+def none_as_mapping(value: Any) -> Any:
+    """Take ``auth: none`` for short."""
     return {"type": "none"} if value == "none" else value
 
 
@@ -193,16 +194,17 @@ BodyPath = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$")]
 class WebhookSettings(Section):
     """How webhooks are authenticated and read; ``fields`` says at which dotted path of the body a field is."""
 
-    auth: Annotated[WebhookAuth, BeforeValidator(_none_as_mapping)]
+    auth: Annotated[WebhookAuth, BeforeValidator(none_as_mapping)]
     fields: dict[EventField, BodyPath] = {}
     format: Literal["provider", "cloudevents"] = "provider"
 
 
 class RateLimit(Section):
-    """A token bucket for the requests that terminate."""
+    """A token bucket for the requests to the provider, and how many of them may wait for their answer at once."""
 
     requests_per_second: float = Field(default=5.0, gt=0)
     burst: int = Field(default=5, ge=1)
+    concurrency: int = Field(default=16, ge=1, le=64)
 
 
 class Batch(Section):

@@ -39,6 +39,7 @@ RANK = {Status.REGISTERED: REGISTERED, Status.ONGOING: ONGOING, Status.RETRY: RE
 )
 STATUSES = tuple(Status)
 TIE = {status: n for n, status in enumerate(STATUSES)}
+_REGISTERED, _RETRY = Status.REGISTERED, Status.RETRY  # finding a member of an enumeration costs more than comparing it
 UNNUMBERED = -1
 SEEN_EVENTS = 32
 HISTORY_SOURCE = "history"
@@ -121,8 +122,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def terminable(self) -> bool:
         """Whether the call still waits to be dialled."""
-        status = self.progress.status
-        return status is Status.REGISTERED or status is Status.RETRY
+        status = self.progress[0]
+        return status is _REGISTERED or status is _RETRY
 
     @property
     def episode(self) -> int:
@@ -159,10 +160,11 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def _total(self, column: int) -> float:
         """Add up the attempts; one that was reported with its number and without it counts once."""
-        if len(self.progress.figures) == 1:
-            return float(self.progress.figures[0][column])
+        figures = self.progress.figures
+        if len(figures) <= 1:
+            return float(figures[0][column]) if figures else 0.0
         last = self.episode
-        told = [(figure[0], float(figure[column])) for figure in self.progress.figures]
+        told = [(figure[0], float(figure[column])) for figure in figures]
         numbered = fsum(value for attempt, value in told if UNNUMBERED < attempt != last)
         unnumbered = fsum(value for attempt, value in told if attempt < UNNUMBERED)
         return max(numbered, unnumbered) + max(
@@ -191,7 +193,7 @@ def fold(call: Call | None, event: CallEvent) -> Call:
     progress, since, decided = call.progress, call.since, call.decided
     if event.status is not None:
         progress = _advanced(call, event, event.status)
-        waits = progress.status is Status.REGISTERED or progress.status is Status.RETRY
+        waits = progress[0] is _REGISTERED or progress[0] is _RETRY
         if waits and (not call.terminable or _awaited(progress.order) != _awaited(call.progress.order)):
             since, decided = event.logged_at, ()
     return Call(
@@ -265,7 +267,7 @@ def _placed(call: Call, event: CallEvent) -> CallEvent:
             attempt = 0
         elif (call.status, rank) in NEWS:
             attempt = call.episode
-    return event._replace(attempt=attempt, status=event.status if attempt is not None else None)
+    return event.replaced(attempt=attempt, status=event.status if attempt is not None else None)
 
 
 def _advanced(call: Call, event: CallEvent, status: Status) -> Progress:

@@ -5,27 +5,16 @@ The header ``v`` of a record names the format; a reader refuses a version it doe
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
+from msgspec.structs import force_setattr, replace
 
 from consumer.model.calls import Call
-from consumer.model.events import EMPTY, Body, CallEvent, Position
+from consumer.model.events import NEVER, Body, CallEvent, Position
 from consumer.model.orders import Author, Fact, FactKind, Mode, Reach, StopOrder
 from consumer.model.scopes import Scope, ScopeError
-from consumer.model.status import EventType, Status
-from consumer.model.terminations import (
-    AnswerClass,
-    Attempt,
-    Decision,
-    Ended,
-    Looked,
-    Record,
-    Result,
-    State,
-    Termination,
-)
 
 VERSION = b"1"
 T = TypeVar("T")
@@ -64,47 +53,15 @@ def loads(value: bytes | None) -> dict[str, Any]:
 
 
 def encode_event(event: CallEvent, raw: bytes | None = None) -> bytes:
-    """Write a call event; ``raw`` is the body's own JSON text, kept as it came."""
-    record: dict[str, Any] = {
-        name: value
-        for name, value in zip(_BEFORE_RAW, event, strict=False)
-        if value is not None and value is not False and (value or not isinstance(value, dict))
-    }
-    record["source"] = event.source
-    if raw is None and isinstance(event.raw, Body):
-        raw = event.raw.json
-    record["raw"] = orjson.Fragment(raw) if raw is not None else event.raw
-    return orjson.dumps(record)
+    """Write a call event without what is empty; ``raw`` is the body's own JSON text, kept as it came."""
+    if raw is None:
+        raw = event.raw.json if isinstance(event.raw, Body) else orjson.dumps(event.raw)
+    body: Any = msgspec.Raw(raw)
+    return _write_event(replace(event, raw=body, logged_at=NEVER, position=None))
 
 
-_BEFORE_RAW = CallEvent._fields[: CallEvent._fields.index("raw")]
-
-
-class _Written(msgspec.Struct):
-    """A call event as its record holds it; msgspec checks the types while it reads, and leaves ``raw`` unread."""
-
-    account: str
-    provider: str
-    call_id: str
-    event_id: str
-    type: EventType
-    status: Status | None = None
-    attempt: Annotated[int, msgspec.Meta(ge=0, le=_MOST)] | None = None
-    campaign_id: str | None = None
-    agent_id: str | None = None
-    number: str | None = None
-    from_number: str | None = None
-    at: float | None = None
-    duration_seconds: float | None = None
-    cost: float | None = None
-    connected: bool = False
-    analysis: dict[str, Any] | None = None
-    args: dict[str, Any] | None = None
-    raw: msgspec.Raw = msgspec.Raw(b"{}")
-    source: str = "webhook"
-
-
-_read_event = msgspec.json.Decoder(_Written).decode
+_write_event = msgspec.json.Encoder().encode
+_read_event = msgspec.json.Decoder(CallEvent).decode
 
 
 def decode_event(value: bytes | None, position: Position, logged_at: float) -> CallEvent:
@@ -115,35 +72,17 @@ def decode_event(value: bytes | None, position: Position, logged_at: float) -> C
 
     """
     try:
-        w = _read_event(value or b"")
+        event = _read_event(value or b"")
     except msgspec.DecodeError as error:
         raise CodecError(f"the record is not a call event: {error}") from error
-    raw = bytes(w.raw)
-    if not raw.startswith(b"{"):
+    unread: Any = event.raw  # the text of the body
+    raw = bytes(unread)
+    if raw and not raw.startswith(b"{"):
         raise CodecError("the record is not a call event: raw is no object")
-    return CallEvent(
-        w.account,
-        w.provider,
-        w.call_id,
-        w.event_id,
-        w.type,
-        w.status,
-        w.attempt,
-        w.campaign_id,
-        w.agent_id,
-        w.number,
-        w.from_number,
-        w.at,
-        w.duration_seconds,
-        w.cost,
-        w.connected,
-        w.analysis or EMPTY,
-        w.args or EMPTY,
-        Body(raw),
-        w.source,
-        logged_at,
-        position,
-    )
+    force_setattr(event, "raw", Body(raw or b"{}"))
+    force_setattr(event, "logged_at", logged_at)
+    force_setattr(event, "position", position)
+    return event
 
 
 _CALL_FIELDS = Call.__struct_fields__
@@ -226,93 +165,7 @@ def decode_order_record(value: bytes | None, logged_at: float) -> StopOrder | Fa
         raise CodecError(f"the record is not a stop order: {error!r}") from error
 
 
-def encode_termination_record(record: Record) -> bytes:
-    """Write a decision, an end, an attempt or an outcome."""
-    plain = _plain(record)
-    if isinstance(record, Decision) and record.scope:
-        plain["scope"] = record.scope.as_dict()
-    return _dumps({"kind": _KINDS[type(record)], **plain})
-
-
-def decode_termination_record(value: bytes | None) -> Record:
-    """Read a record of ``terminations`` or ``termination-log``.
-
-    Raises:
-        CodecError: none of the four kinds.
-
-    """
-    return termination_record_from(loads(value))
-
-
-def termination_record_from(raw: Mapping[str, Any]) -> Record:
-    """Build the record from its parsed JSON object; ``decode_termination_record`` for one parsed already."""
-    _check_types(raw, ("termination_id", "account", "call_id", "episode"))
-    try:
-        kind = raw["kind"]
-        if kind == "stop":
-            return _build(
-                Decision,
-                raw,
-                orders=_texts(raw["orders"]),
-                mode=Mode(raw["mode"]),
-                status=Status(raw["status"]),
-                evidence=_positions(raw.get("evidence") or ()),
-                scope=_scope(raw.get("scope")),
-            )
-        if kind == "looked":
-            return _build(Looked, raw)
-        if kind == "ended":
-            evidence = raw.get("evidence")
-            return _build(
-                Ended, raw, status=Status(raw["status"]), evidence=_positions([evidence])[0] if evidence else None
-            )
-        if kind == "attempt":
-            return _build(Attempt, raw, orders=_texts(raw.get("orders") or ()))
-        if kind == "outcome":
-            answer, outcome = raw.get("answer"), raw.get("outcome")
-            return _build(
-                Result,
-                raw,
-                answer=AnswerClass(answer) if answer else None,
-                outcome=State(outcome) if outcome else None,
-                orders=_texts(raw.get("orders") or ()),
-            )
-        raise CodecError(f"unknown kind {kind!r}")
-    except (KeyError, TypeError, ValueError, ScopeError) as error:
-        raise CodecError(f"the record is not about a termination: {error!r}") from error
-
-
-def encode_termination(termination: Termination) -> bytes:
-    """Write a termination with all its facts, as views keep it."""
-    plain = {name: getattr(termination, name) for name in _NAMES[Termination]}
-    plain["scope"] = termination.scope.as_dict() if termination.scope else None
-    return _dumps(plain)
-
-
-def decode_termination(value: bytes) -> Termination:
-    """Read what ``encode_termination`` wrote."""
-    raw = loads(value)
-    ended, final, status = raw["ended"], raw["final"], raw["decided_status"]
-    given = {
-        "orders": _texts(raw["orders"]),
-        "mode": Mode(raw["mode"]),
-        "decided_status": Status(status) if status else None,
-        "evidence": _positions(raw["evidence"]),
-        "attempts": tuple(termination_record_from({"kind": "attempt", **attempt}) for attempt in raw["attempts"]),
-        "results": tuple(termination_record_from({"kind": "outcome", **result}) for result in raw["results"]),
-        "looks": tuple(termination_record_from({"kind": "looked", **look}) for look in raw["looks"]),
-        "scope": _scope(raw["scope"]),
-        "ended": termination_record_from({"kind": "ended", **ended}) if ended else None,
-        "final": termination_record_from({"kind": "outcome", **final}) if final else None,
-    }
-    return _build(Termination, raw, **given)
-
-
-_KINDS = {Decision: "stop", Ended: "ended", Attempt: "attempt", Result: "outcome", Looked: "looked"}
-_NAMES = {
-    cls: tuple(f.name for f in fields(cls))
-    for cls in (StopOrder, Fact, Decision, Ended, Attempt, Result, Looked, Termination)
-}
+_NAMES = {cls: tuple(f.name for f in fields(cls)) for cls in (StopOrder, Fact)}
 
 
 def _plain(value: Any) -> dict[str, Any]:
@@ -350,10 +203,6 @@ def _check_types(record: Mapping[str, Any], required: Sequence[str]) -> None:
 def _build(cls: type[T], raw: Mapping[str, Any], **given: Any) -> T:
     names = _NAMES[cls]  # type: ignore[index]  # a narrower key than the table's
     return cls(**{name: raw[name] for name in names if raw.get(name) is not None and name not in given}, **given)
-
-
-def _scope(value: object) -> Scope | None:
-    return Scope.parse(value) if value else None
 
 
 def _texts(values: Sequence[Any]) -> tuple[str, ...]:

@@ -1,13 +1,20 @@
 """Call events: webhooks in one shape, whoever sent them."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+import msgspec
 import orjson
 
 from consumer.model.status import EventType, Status
 
-EMPTY: Final[Mapping[str, Any]] = {}
+if TYPE_CHECKING:
+    Unread = Mapping[str, Any]
+else:
+    Unread = msgspec.Raw  # what a reader of records is told to leave as it is; ``decode_event`` makes a ``Body`` of it
+
+NEVER = 0.0
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 class Position(NamedTuple):
@@ -49,8 +56,8 @@ class Body(Mapping[str, Any]):
         return repr(self.parsed)
 
 
-class CallEvent(NamedTuple):
-    """One webhook (or history row), normalised. A named tuple, since thousands a second are made and read.
+class CallEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One webhook (or history row), normalised. A struct, since thousands a second are made, written and read.
 
     ``status`` is what the event says of the call, None where it says nothing (a recording, an analysis).
     ``attempt`` counts from 0 and is None where the provider leaves it out. ``at`` is the provider's time and
@@ -63,7 +70,7 @@ class CallEvent(NamedTuple):
     event_id: str
     type: EventType
     status: Status | None = None
-    attempt: int | None = None
+    attempt: Count | None = None
     campaign_id: str | None = None
     agent_id: str | None = None
     number: str | None = None
@@ -72,14 +79,18 @@ class CallEvent(NamedTuple):
     duration_seconds: float | None = None
     cost: float | None = None
     connected: bool = False
-    analysis: Mapping[str, Any] = EMPTY
-    args: Mapping[str, Any] = EMPTY
-    raw: Mapping[str, Any] = EMPTY
+    analysis: Mapping[str, Any] = {}
+    args: Mapping[str, Any] = {}
+    raw: Unread = {}
     source: str = "webhook"
-    logged_at: float = 0.0
+    logged_at: float = NEVER
     position: Position | None = None
 
     @property
     def name(self) -> tuple[str, str]:
         """Account and id of the call that the event is of."""
         return self.account, self.call_id
+
+    def replaced(self, **changes: Any) -> "CallEvent":
+        """Give the event with some fields changed."""
+        return msgspec.structs.replace(self, **changes)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from consumer.model.calls import Call
+from consumer.model.controls import Controls
 from consumer.model.orders import Fact, OrderRecord, StopOrder
 from consumer.model.scopes import Key
 
@@ -17,6 +18,11 @@ class OrderBook(Protocol):
     """All stop orders by id and by what they are aimed at, in force or not."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def controls(self) -> Controls:
+        """The modes that rules were set to at run time, and what else is set while the service runs."""
+        ...
 
     def get(self, order_id: str) -> OrderRecord | None: ...
 

@@ -12,6 +12,7 @@ MAX_IDS = 10_000
 MAX_ID_BYTES = 256
 NUMBERS_AT_ONCE = 100
 """Ringg: "Maximum of 100 mobile numbers allowed per request"; no provider takes more."""
+A_FEW = 10
 E164 = re.compile(r"\+[1-9]\d{6,14}")
 
 Key = tuple[str, ...]
@@ -122,6 +123,12 @@ class Scope:
         if self.mobile_numbers:
             fields["mobile_numbers"] = list(self.mobile_numbers)
         return fields
+
+    @property
+    def is_broad(self) -> bool:
+        """Whether many calls may be in it: a whole campaign or agent, or a long list."""
+        whole = self.kind in {ScopeKind.CAMPAIGN, ScopeKind.AGENT}
+        return whole or len(self.call_ids) + len(self.mobile_numbers) > A_FEW
 
     def index_keys(self) -> tuple[Key, ...]:
         """The keys under which this scope is found by the calls it covers."""

@@ -7,12 +7,14 @@ fixed order, so a termination keeps facts and its state is derived from them; fo
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from consumer.model.events import Position
+from msgspec import Struct
+from msgspec.structs import replace
+
+from consumer.model.events import Count, Position
 from consumer.model.orders import Mode
 from consumer.model.scopes import Scope
 from consumer.model.status import Status
@@ -38,7 +40,10 @@ class State(StrEnum):
 
     @property
     def over(self) -> bool:
-        return self not in {State.WAITING, State.REQUESTED, State.UNKNOWN, State.ACCEPTED}
+        return self not in OPEN
+
+
+OPEN = frozenset({State.WAITING, State.REQUESTED, State.UNKNOWN, State.ACCEPTED})
 
 
 class AnswerClass(StrEnum):
@@ -62,72 +67,70 @@ class AnswerClass(StrEnum):
         return self in {AnswerClass.ACCEPTED, AnswerClass.UNKNOWN, AnswerClass.NONE_TERMINABLE, AnswerClass.CONFLICT}
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, gc=False, omit_defaults=True):
     """*Stop*: these orders want this call stopped, as far as the correlator knows at ``decided_at`` (broker's time).
 
-    ``scope`` makes it a stop of the whole scope by the provider itself; such a decision names no call. ``bulk`` says that
-    it comes from looking through many calls, so that others follow at once and a full batch is near.
+    ``since`` is when the call began to wait (broker's time): who waits longest is dialled soonest. ``scope`` makes it a stop
+    of the whole scope by the provider itself; such a decision names no call. ``bulk`` says that it comes from looking through
+    many calls, so that others follow at once and a full batch is near.
     """
 
     termination_id: str
     account: str
     call_id: str
-    episode: int
+    episode: Count
     orders: tuple[str, ...]
     mode: Mode
-    lane: int
+    lane: Count
     decided_at: float
     status: Status
-    attempt: int = 0
+    attempt: Count = 0
     campaign_id: str | None = None
     agent_id: str | None = None
     number: str | None = None
     evidence: tuple[Position, ...] = ()
     bulk: bool = False
     scope: Scope | None = None
+    since: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True, gc=False, omit_defaults=True):
     """*Ended*: the call left its episode; ``status`` says how, ``at`` when (provider's time, else the broker's)."""
 
     termination_id: str
     account: str
     call_id: str
-    episode: int
+    episode: Count
     status: Status
     at: float
     evidence: Position | None = None
     source: str = "webhook"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="attempt"):
     """*Attempt*: the request ``request_id`` naming this call is about to be made; the ``n``-th for it, from 1."""
 
     termination_id: str
     account: str
     call_id: str
-    episode: int
+    episode: Count
     request_id: str
-    n: int
+    n: Count
     at: float
     orders: tuple[str, ...] = ()
-    size: int = 1
+    size: Count = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="outcome"):
     """*Outcome*: what came of a request (``request_id`` set), or how the termination ended (``outcome`` set)."""
 
     termination_id: str
     account: str
     call_id: str
-    episode: int
+    episode: Count
     at: float
     request_id: str | None = None
-    n: int = 0
+    n: Count = 0
     answer: AnswerClass | None = None
     outcome: State | None = None
     http_status: int | None = None
@@ -141,33 +144,31 @@ class Result:
     more: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="looked"):
     """*Looked*: the provider was asked at ``at`` how the call, or the scope, stands, and whether it still waits."""
 
     termination_id: str
     account: str
     call_id: str
-    episode: int
+    episode: Count
     at: float
     waiting: bool
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Termination:
+class Termination(Struct, frozen=True, gc=False, omit_defaults=True):
     """All facts about one termination. Times are seconds since the epoch."""
 
     termination_id: str
     account: str
     call_id: str
-    episode: int
+    episode: Count
     orders: tuple[str, ...] = ()
     mode: Mode = Mode.SHADOW
     lane: int = 9
     decided_at: float = 0.0
     decided_status: Status | None = None
-    attempt: int = 0
+    attempt: Count = 0
     campaign_id: str | None = None
     agent_id: str | None = None
     number: str | None = None
@@ -178,6 +179,7 @@ class Termination:
     scope: Scope | None = None
     ended: Ended | None = None
     final: Result | None = None
+    since: float = 0.0
 
     @property
     def sends(self) -> int:
@@ -191,7 +193,10 @@ class Termination:
         if not self.attempts:
             return None
         latest = self.attempts[-1].request_id
-        return next((result for result in self.results if result.request_id == latest), None)
+        for result in self.results:
+            if result.request_id == latest:
+                return result
+        return None
 
     @property
     def looked_since(self) -> Looked | None:
@@ -214,18 +219,15 @@ class Termination:
             return State.SHADOW if self._never_meant else State.MISSED
         if self.final and self.final.outcome and not self._reopened:
             return self.final.outcome
-        if self._never_meant:
-            return State.SHADOW
         if not self.attempts:
-            return State.WAITING
-        answer = self.last_answer
-        if answer is None:
+            return State.SHADOW if self.mode is Mode.SHADOW else State.WAITING
+        answered = self.last_answer
+        if answered is None:
             return State.REQUESTED
-        if answer.answer in {AnswerClass.ACCEPTED, AnswerClass.NONE_TERMINABLE}:
-            return State.ACCEPTED if answer.answer is AnswerClass.ACCEPTED else State.UNKNOWN
-        if answer.answer and answer.answer.may_have_acted:
-            return State.UNKNOWN
-        return State.WAITING
+        answer = answered.answer
+        if answer is AnswerClass.ACCEPTED:
+            return State.ACCEPTED
+        return State.UNKNOWN if answer and answer.may_have_acted else State.WAITING
 
     @property
     def _never_meant(self) -> bool:
@@ -276,6 +278,7 @@ def _looked_at(look: Looked) -> tuple[float, bool, str]:
 
 
 def _fold_decision(t: Termination, decision: Decision) -> Termination:
+    since = decision.since or decision.decided_at
     first = not t.decided_status or (decision.decided_at, decision.status) < (t.decided_at, t.decided_status)
     return replace(
         t,
@@ -284,6 +287,7 @@ def _fold_decision(t: Termination, decision: Decision) -> Termination:
         lane=min(t.lane, decision.lane),
         decided_at=decision.decided_at if first else t.decided_at,
         decided_status=decision.status if first else t.decided_status,
+        since=min(t.since, since) if t.decided_status else since,
         attempt=max(t.attempt, decision.attempt),
         campaign_id=t.campaign_id or decision.campaign_id,
         agent_id=t.agent_id or decision.agent_id,
@@ -330,11 +334,12 @@ COUNTS = (
 )
 
 
-def contribution(t: Termination | None) -> Mapping[str, int]:
-    """What one termination adds to the counts of each of its orders."""
+def contribution(t: Termination | None, state: State | None = None) -> tuple[str, ...]:
+    """Give which of ``COUNTS`` one termination adds one to, for each of its orders; ``state`` where it is known."""
     if t is None:
-        return {}
-    counts: dict[str, Any] = {"matched": 1, "requested": int(bool(t.attempts)), "accepted": int(t.accepted)}
-    if t.state.over:
-        counts[t.state.value] = 1
-    return counts
+        return ()
+    state = state or t.state
+    named = ("matched", "requested") if t.attempts else ("matched",)
+    if t.results and t.accepted:
+        named = (*named, "accepted")
+    return (*named, state.value) if state.over else named

@@ -7,7 +7,7 @@ the sum adds up the latest of every source partition.
 Amounts are whole numbers (milliseconds, millionths of the currency), so that every order of adding gives the same sum.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,48 +36,42 @@ HOW = {
     Status.ERROR: FAILED,
     Status.RETRY: RETRIED,
 }
-CANCELLED_TIE = TIE[Status.CANCELLED]
+CANCELLED_STATUS = Status.CANCELLED
+CANCELLED_TIE = TIE[CANCELLED_STATUS]
 NOT_HEARD_OF = Call("", "", "")
 MILLION = 1_000_000
 UNITS = (*(1,) * 8, 1_000, MILLION)
 MINUTE_SECONDS = 60
 
-Amounts = Sequence[tuple[int, int]]
-"""Pairs of an index into ``NAMES`` and how much is added there."""
 
-
-def happened(before: Call | None, after: Call, event: CallEvent) -> Amounts:
-    """Tell what an event that was no duplicate added; nothing is ever taken away.
+def count(tally: list[int], before: Call | None, after: Call, event: CallEvent) -> None:
+    """Add to ``tally``, by index, what an event that was no duplicate did; nothing is ever taken away.
 
     An attempt that is reported finished twice has finished once: what counts is what the call's life gained.
     """
-    found: list[tuple[int, int]] = []
     if before is None:
-        found.append((QUEUED, 1))
+        tally[QUEUED] += 1
         before = NOT_HEARD_OF
     if after.connected and not before.connected:
-        found.append((CONNECTED, 1))
-    if after.progress is not before.progress:
-        _add_progress(found, before, after, event)
-    return found
-
-
-def _add_progress(found: list[tuple[int, int]], before: Call, after: Call, event: CallEvent) -> None:
+        tally[CONNECTED] += 1
     was, now = before.progress, after.progress
+    if now is was:
+        return
     begun = _begun(now) - _begun(was)
     if begun > 0:
-        found.append((STARTED, begun))
-    if len(now.finished) != len(was.finished) or now.closed[1] >= 0:
+        tally[STARTED] += begun
+    ended = len(now.finished) - len(was.finished)
+    if now.closed[1] >= 0:
         ended = after.attempts_finished - before.attempts_finished
-        if ended > 0:  # a cancelled call may turn out never to have begun, which takes nothing back
-            found.append((FINISHED, ended))
-            if event.status in HOW:
-                found.append((HOW[event.status], ended))
-    if now.status is Status.CANCELLED is not was.status:
-        found.append((CANCELLED, 1))
+    if ended > 0:  # a cancelled call may turn out never to have begun, which takes nothing back
+        tally[FINISHED] += ended
+        if event.status in HOW:
+            tally[HOW[event.status]] += ended
+    if now.status is CANCELLED_STATUS is not was.status:
+        tally[CANCELLED] += 1
     if now.figures is not was.figures:
-        found.append((MILLISECONDS, round(after.seconds * 1_000) - round(before.seconds * 1_000)))
-        found.append((MILLIONTHS, round(after.cost * MILLION) - round(before.cost * MILLION)))
+        tally[MILLISECONDS] += round(after.seconds * 1_000) - round(before.seconds * 1_000)
+        tally[MILLIONTHS] += round(after.cost * MILLION) - round(before.cost * MILLION)
 
 
 def _begun(progress: Progress) -> int:
@@ -98,14 +92,18 @@ def minute_of(logged_at: float) -> int:
 
 
 class Measure(NamedTuple):
-    """A number of the event that a rule adds up: its name, and the way to it, such as ``("analysis", "score")``."""
+    """A number of the event that a rule adds up: its name, and the way to it, such as ``("analysis", "score")``.
+
+    In place of a way there may be a function of the event, which gives the number or None and raises nothing.
+    """
 
     name: str
     path: tuple[str, ...]
+    function: Callable[[CallEvent], float | None] | None = None
 
     def of(self, event: CallEvent) -> int | None:
         """Give the number in millionths; None where the event has none there."""
-        value: Any = getattr(event, self.path[0], None)
+        value: Any = self.function(event) if self.function else getattr(event, self.path[0], None)
         for part in self.path[1:]:
             value = value.get(part) if isinstance(value, Mapping) else None
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e12:

@@ -4,16 +4,20 @@ The owner asks ``next_at``, takes the token with ``try_start``, *then* chooses t
 """
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 from consumer.model.accounts import LARGEST_BATCH, Account
 from consumer.model.provider import Answer
 from consumer.model.terminations import AnswerClass
 from consumer.terminate.rate import RateLimit
 
-MAX_CONCURRENT = 16
 FIRST_CONCURRENT = 4
 BREAKER_FAILURES = 5
+BREAKER_LATEST = 20
+"""The breaker opens after so many failures in a row, or when half of so many latest answers are failures."""
+NOWHERE_FROM = 5
+"""So many requests in a row for which there was nothing there, and it is the address that is wrong, not the ids."""
 BREAKER_SECONDS = (30.0, 60.0, 120.0, 300.0)
 PROBE_SECONDS = 60.0
 THROTTLE_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -42,25 +46,28 @@ class Dispatcher:
         self._rate = RateLimit(limit.requests_per_second, limit.burst, now=now)
         self._departures = RateLimit(limit.requests_per_second, limit.burst, now=now)
         self._batch_size = min(account.batch.size, batch_limit)
-        self._concurrency = FIRST_CONCURRENT
+        self._most = limit.concurrency
+        self._concurrency = min(FIRST_CONCURRENT, self._most)
         self._failures = 0
+        self._latest: deque[bool] = deque(maxlen=BREAKER_LATEST)
         self._trips = 0
         self._throttles = 0
         self._throttled_until = 0.0
         self._closed_until = 0.0
         self._half_open = False
         self._held: str | None = None
+        self._nowhere = 0
         self._last_success_at: float | None = None
         self._requests = 0
         self._active: set[str] = set()
         self._unfolded: dict[str, tuple[str, ...]] = {}
+        self._busy: set[str] = set()
         self.pinned: deque[tuple[str, ...]] = deque()
 
     @property
-    def busy_ids(self) -> set[str]:
+    def busy_ids(self) -> AbstractSet[str]:
         """Terminations that are in a request whose outcome the ledger does not know yet, or set aside for one."""
-        ids = {one for batch in self._unfolded.values() for one in batch}
-        return ids.union(*self.pinned) if self.pinned else ids
+        return self._busy.union(*self.pinned) if self.pinned else self._busy
 
     @property
     def batch_size(self) -> int:
@@ -104,11 +111,30 @@ class Dispatcher:
     def started(self, request_id: str, termination_ids: tuple[str, ...]) -> None:
         self._active.add(request_id)
         self._unfolded[request_id] = termination_ids
+        self._busy.update(termination_ids)
         self._requests += 1
 
     def folded(self, request_id: str) -> None:
         """Let go of a request's calls once its outcome is in the ledger."""
-        self._unfolded.pop(request_id, None)
+        if request_id not in self._unfolded:
+            return
+        self._busy.difference_update(self._unfolded.pop(request_id))
+        self._busy.update(*self._unfolded.values())  # a part of it may be in a smaller request by now
+
+    def understood(self, answer: Answer, calls: int) -> Answer:
+        """Take a request for several calls that is answered with "not found" again and again for one to a wrong address.
+
+        Else a typing error in the configuration would close every termination as not found.
+        """
+        if answer.answer is not AnswerClass.NOT_FOUND:
+            self._nowhere = 0
+            return answer
+        self._nowhere += calls > 1 or self._nowhere >= NOWHERE_FROM
+        if self._nowhere < NOWHERE_FROM:
+            return answer
+        return replace(
+            answer, answer=AnswerClass.CONFIGURATION, detail=f"nothing is found at its address: {answer.detail}"
+        )
 
     def answered(self, request_id: str, answer: Answer, now: float) -> float:
         """Learn from an answer; gives the time before which its calls are not to be sent again."""
@@ -123,10 +149,11 @@ class Dispatcher:
         if answer.answer in FAILING:
             return self._failed(answer, now)
         self._held = None
+        self._latest.append(False)
         self._failures = self._trips = 0
         self._half_open = False
         self._closed_until = 0.0
-        self._concurrency = min(MAX_CONCURRENT, self._concurrency + 1)
+        self._concurrency = min(self._most, self._concurrency + 1)
         self._last_success_at = now
         return now
 
@@ -153,12 +180,15 @@ class Dispatcher:
 
     def _failed(self, answer: Answer, now: float) -> float:
         self._failures += 1
+        self._latest.append(True)
         self._concurrency = max(1, self._concurrency // 2)
         if answer.retry_after_seconds:
             self._rate.block_until(now + answer.retry_after_seconds)
         already_open = self._half_open and now < self._closed_until  # this one left before the breaker opened
         self._probe_later(now)
-        if self._failures >= BREAKER_FAILURES and not already_open:
+        half = len(self._latest) == BREAKER_LATEST and 2 * sum(self._latest) >= BREAKER_LATEST
+        if (self._failures >= BREAKER_FAILURES or half) and not already_open:
+            self._latest.clear()
             self._half_open = True
             self._closed_until = now + BREAKER_SECONDS[min(self._trips, len(BREAKER_SECONDS) - 1)]
             self._trips += 1

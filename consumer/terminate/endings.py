@@ -5,7 +5,8 @@ the episode before: cancelled without a request of its own, and yet by us.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from consumer.model.identity import termination_id
 from consumer.model.status import Status

@@ -5,7 +5,8 @@ way was missed, and one that the provider does not know is not found.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from consumer.model.events import CallEvent
 from consumer.model.identity import digest

@@ -2,8 +2,8 @@
 
 The bucket alone would let ``burst`` requests through right after a second in which ``requests_per_second`` went out. The
 window forbids that: in no second, wherever it begins, leave more than the greater of the two, in whole requests (2.5 a second
-with a burst of 1 is 2 in any second; a burst of 3 gives all 2.5). A new owner of the account does not know what the old
-one has just sent, so it starts as if everything had been: its first request leaves after a second.
+is one each 0.4 s, and so 3 in some seconds and 5 in any two). A new owner of the account does not know what the old one has
+just sent, so it starts as if everything had been: its first request leaves after a second.
 """
 
 import math
@@ -22,7 +22,7 @@ class RateLimit:
         self._burst = burst
         self._tokens = 0.0
         self._at = now
-        self._window = max(burst, math.floor(requests_per_second), 1)
+        self._window = max(burst, math.ceil(requests_per_second))
         self._sent = deque([now] * self._window, maxlen=self._window)
         self._blocked_until = 0.0
 

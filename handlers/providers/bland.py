@@ -186,7 +186,7 @@ class Bland(BaseProvider):
             raise NotUnderstood(f"queue_status is {str(data.get('queue_status'))[:40]!r}, which is not documented")
         if not event.analysis:
             return (event,)
-        analysed = event._replace(event_id=f"{event.event_id}-analysis", type=EventType.ANALYSIS, status=None)
+        analysed = event.replaced(event_id=f"{event.event_id}-analysis", type=EventType.ANALYSIS, status=None)
         return event, analysed
 
     def _batch_event(self, account: Account, body: Mapping[str, Any], event_id: str) -> CallEvent:
@@ -208,7 +208,7 @@ class Bland(BaseProvider):
         """Read a call as it stands at the time of the look."""
         event = self._build(account, row, row, "")
         told = digest((event.call_id, str(event.status), str(row.get("created_at"))), 12)
-        return event._replace(
+        return event.replaced(
             event_id=f"history-{told}",
             campaign_id=event.campaign_id or campaign_id,
             at=response.received_at,

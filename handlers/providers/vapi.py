@@ -96,7 +96,7 @@ class Vapi(BaseProvider):
         kind, status = _kind(message["type"], data)
         event = self._build(account, data, kind, status)
         event_id = fields.identifier(data.get("event_id"), "event_id") or event_id
-        return (event._replace(event_id=event_id, at=fields.timestamp(data.get("at"), "timestamp"), raw=body),)
+        return (event.replaced(event_id=event_id, at=fields.timestamp(data.get("at"), "timestamp"), raw=body),)
 
     def terminate(self, account: Account, selector: Selector) -> HttpRequest:
         if isinstance(selector, BatchOfCallIds):
@@ -157,7 +157,7 @@ class Vapi(BaseProvider):
         kind, status = _kind("status-update", data)
         event = self._build(account, data, kind, status)
         told = digest((event.call_id, str(row.get("status")), str(row.get("createdAt"))), 12)
-        return event._replace(event_id=f"history-{told}", at=response.received_at, raw=row, source="history")
+        return event.replaced(event_id=f"history-{told}", at=response.received_at, raw=row, source="history")
 
     def _build(self, account: Account, data: Mapping[str, Any], kind: EventType, status: Status | None) -> CallEvent:
         call = data["call"]

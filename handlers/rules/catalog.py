@@ -5,12 +5,12 @@ import traceback
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from consumer.model.rules import EventRule, RuleError
+from consumer.model.rules import Rule, RuleError
 
 GROUP = "callbreaker.rules"
 
 
-def find(handler: str) -> EventRule:
+def find(handler: str) -> Rule:
     """Find a rule.
 
     Args:
@@ -31,7 +31,7 @@ def find(handler: str) -> EventRule:
         if point is None:
             raise RuleError(f"{handler}: no such rule; there are {', '.join(sorted(points))}, or module:function")
         found = _loaded(handler, point)
-    if not isinstance(found, EventRule):
+    if not isinstance(found, Rule):
         raise RuleError(f"{handler}: it is not a rule; decorate it with @rule from consumer.model")
     return found
 

@@ -1,34 +1,19 @@
-"""Rules in CEL (cel.dev): one expression over ``event``, ``call`` and ``params``.
+"""Rules in CEL (cel.dev) over call events: one expression over ``event``, ``call`` and ``params``."""
 
-Absent is null and never an error: every path that the expression names is there, and holds null where the event has
-nothing (but ``has(path)`` is false). An expression that then cannot be decided (null where true or false is needed) is
-simply not true.
-"""
-
-import re
-from collections.abc import Callable, Iterable, KeysView, Mapping
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import cel
 
 from consumer.model.calls import Call
 from consumer.model.events import CallEvent
 from consumer.model.identity import digest
-from consumer.model.orders import Reach
-from consumer.model.rules import EventRule, RuleError, Stop
-from consumer.model.scopes import ScopeKind
+from consumer.model.rule_params import params_hash
+from consumer.model.rules import Aim, EventRule, Stop
+from handlers.rules import expression
+from handlers.rules.expression import given, reached
+from handlers.rules.prefilter import look_at_call, quick_look
 
-PATH = re.compile(r"(has\s*\(\s*)?(?<![\w.])(event|call|params)((?:\s*\.\s*[A-Za-z_]\w*\b)+)(?!\s*\()")
-NOT_CODE = re.compile(
-    r"""(?<!\w)(?:[bB]?[rR]|[rR][bB])(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"[^"]*"|'[^']*')"""
-    r"""|\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|//[^\n]*""",
-    re.DOTALL,
-)
-"""Strings and comments, in the forms of the CEL specification."""
-MACRO_VARIABLE = re.compile(r"\.\s*(?:all|exists|exists_one|filter|map)\s*\(\s*([A-Za-z_]\w*)\s*,")
-PARSE_ERROR = re.compile(r"<input>:(\d+):(\d+): (.*)")
+__all__ = ["CALL_FIELDS", "EVENT_FIELDS", "Aim", "Expression", "cel_rule"]
+
 EVENT_FIELDS: dict[str, Callable[[CallEvent], Any]] = {
     "type": lambda e: str(e.type),
     "status": lambda e: str(e.status) if e.status else None,
@@ -43,9 +28,9 @@ EVENT_FIELDS: dict[str, Callable[[CallEvent], Any]] = {
     "at": lambda e: e.at if e.at is not None else e.logged_at,
     "duration_seconds": lambda e: e.duration_seconds,
     "cost": lambda e: e.cost,
-    "analysis": lambda e: dict(e.analysis),
-    "args": lambda e: dict(e.args),
-    "raw": lambda e: dict(e.raw),
+    "analysis": lambda e: e.analysis,
+    "args": lambda e: e.args,
+    "raw": lambda e: e.raw,
 }
 CALL_FIELDS: dict[str, Callable[[Call], Any]] = {
     "account": lambda c: c.account,
@@ -64,100 +49,78 @@ CALL_FIELDS: dict[str, Callable[[Call], Any]] = {
     "terminable": lambda c: c.terminable,
     "episode": lambda c: c.episode,
 }
+KNOWN: expression.Known = {"event": EVENT_FIELDS, "call": CALL_FIELDS, "params": None}
 
 
-class Expression:
-    """A compiled CEL expression; only the fields that it names are given to it."""
+class Expression(expression.Expression):
+    """An expression over an event and its call. ``on`` and ``wants`` are a quick look that spares evaluating it."""
 
-    def __init__(self, text: str, *, rule: str) -> None:
+    def __init__(self, text: str, *, rule: str, known: expression.Known = KNOWN) -> None:
         """Compile.
 
         Raises:
             RuleError: it does not parse, or names something that is not there; the message says in which line and column.
 
         """
-        self.text = text
-        self._rule = rule
-        self._code = NOT_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
-        try:
-            self._program = cel.compile(text)
-        except ValueError as error:
-            raise self._not_parsed(str(error)) from error
-        asked: dict[tuple[str, ...], bool] = {}
-        for match in PATH.finditer(self._code):
-            path = (match[2], *re.split(r"\s*\.\s*", match[3].strip())[1:])
-            self._check_field(path[0], path[1], match.start(2))
-            asked[path] = asked.get(path, False) or match[1] is None
-        self.paths = tuple(sorted(asked))
-        self._valued = frozenset(path for path, has_value in asked.items() if has_value)
-        self._check_names()
+        super().__init__(text, known, rule=rule)
+        self.on, self.wants = quick_look(text)
+        self._call_may_do = look_at_call(text)
+        self._of_event = [(name, EVENT_FIELDS[name], named) for name, named in self.names["event"].below.items()]
+        below_call = self.names["call"].below if "call" in self.names else {}
+        self._of_call = [(name, CALL_FIELDS[name], named) for name, named in below_call.items()]
 
-    def true_for(self, event: CallEvent, call: Call, params: Mapping[str, Any]) -> bool:
+    def true_for(self, event: CallEvent, call: Call | None, params: Mapping[str, Any]) -> bool:
         """Evaluate; whatever is not true is false.
 
         Raises:
             Exception: the expression cannot be evaluated, though all it names is there.
 
         """
-        context: dict[str, Any] = {"event": {}, "call": {}, "params": dict(params)}
-        for root, name, *_ in self.paths:
-            if root == "event" and name not in context["event"]:
-                context["event"][name] = EVENT_FIELDS[name](event)
-            elif root == "call" and name not in context["call"]:
-                context["call"][name] = CALL_FIELDS[name](call)
-        absent = [path for path in self.paths if self._fill(context, path)]
+        if self._call_may_do is not None and call is not None and not self._call_may_do(call):
+            return False
+        return self.value_for(event, call, params) is True
+
+    def value_for(self, event: CallEvent, call: Call | None, params: Mapping[str, Any]) -> Any:
+        """Evaluate; None where the expression cannot be decided for want of a value. Raises as ``true_for``."""
+        absent: list[bool] = []
+        context: dict[str, Any] = {"event": _told(self._of_event, event, absent)}
+        if self._of_call:
+            context["call"] = _told(self._of_call, call, absent)
+        if "params" in self.names:
+            context["params"] = (
+                given(params, self.names["params"], absent) if self.names["params"].below else dict(params)
+            )
         try:
-            return self._program.execute(context) is True
+            return self.execute(context)
         except Exception:
             if absent:
-                return False
+                return None
             raise
 
-    def _fill(self, context: dict[str, Any], path: tuple[str, ...]) -> bool:
-        """Put null where a path leads nowhere; says whether it found null or had to put it. The event stays as it is."""
-        place = context[path[0]]
-        for depth, name in enumerate(path[1:-1], start=2):
-            following = place.get(name)
-            if following is None and path[:depth] not in self._valued:
-                following = {}
-            if not isinstance(following, dict):
-                return True
-            place[name] = place = dict(following)
-        if path in self._valued:
-            place.setdefault(path[-1], None)
-        return place.get(path[-1]) is None
-
-    def _check_field(self, root: str, name: str, offset: int) -> None:
-        known: dict[str, KeysView[str]] = {"event": EVENT_FIELDS.keys(), "call": CALL_FIELDS.keys()}
-        if root in known and name not in known[root]:
-            raise self._refused(offset, f"{root} has no field {name!r}", name, known[root])
-
-    def _check_names(self) -> None:
-        roots = {"event", "call", "params"}
-        for name in sorted(set(self._program.variables()) - roots - set(MACRO_VARIABLE.findall(self._code))):
-            found = re.search(rf"(?<![\w.]){name}\b", self._code)
-            raise self._refused(found.start() if found else 0, f"{name!r} is unknown", name, roots)
-
-    def _refused(self, offset: int, what: str, name: str, known: Iterable[str]) -> RuleError:
-        line = self.text.count("\n", 0, offset) + 1
-        column = offset - (self.text.rfind("\n", 0, offset) + 1) + 1
-        near = get_close_matches(name, known, 1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-        return RuleError(f"rule {self._rule}: line {line}, column {column}: {what}; {remedy}")
-
-    def _not_parsed(self, message: str) -> RuleError:
-        found = PARSE_ERROR.search(message)
-        where = f"line {found[1]}, column {found[2]}: {found[3]}" if found else message
-        return RuleError(f"rule {self._rule}: the expression does not parse: {where}")
+    def values(self, event: CallEvent, call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What the expression saw, by path, for its explanation."""
+        found: dict[str, Any] = {}
+        for root, name, *rest in self.valued_paths:
+            if root == "event":
+                value = reached(EVENT_FIELDS[name](event), tuple(rest))
+            elif root == "call":
+                value = reached(CALL_FIELDS[name](call), tuple(rest))
+            else:
+                value = reached(params, (name, *rest))
+            found[".".join((root, name, *rest))] = value
+        return found
 
 
-@dataclass(frozen=True, slots=True)
-class Aim:
-    """What a rule stops, and for how long: seconds, 0.0 once, None until released."""
-
-    scope: ScopeKind
-    hold: float | None
-    reach: Reach = Reach.KNOWN
+def _told(
+    fields: Sequence[tuple[str, Callable[[Any], Any], expression.Named]], of: Any, absent: list[bool]
+) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for name, read, named in fields:
+        value = read(of)
+        if value is None:
+            absent.append(True)
+        told[name] = given(value, named, absent)
+    return told
 
 
 def cel_rule(
@@ -180,6 +143,13 @@ def cel_rule(
     def evaluate(event: CallEvent, call: Call) -> Stop | None:
         if not compiled.true_for(event, call, params):
             return None
-        return replace(Stop.of_kind(aim.scope, call, reason=because), hold=aim.hold, reach=aim.reach)
+        return aim.at(call, because, compiled.values(event, call, params))
 
-    return EventRule(name, "1", digest((expression, aim.scope, str(aim.hold), aim.reach), 6), evaluate)
+    said = (expression, aim.scope, str(aim.hold), aim.reach, *([params_hash(params)] if params else []))
+
+    def saw(event: CallEvent, call: Call) -> Mapping[str, Any]:
+        return compiled.values(event, call, params)
+
+    return EventRule(
+        name, "1", digest(said, 6), evaluate, compiled.on, compiled.wants, saw, aim=aim, expression=expression
+    )

@@ -1,23 +1,35 @@
 """``opt_out``: the person said "never call me again", so every waiting call to that number is stopped.
 
 It looks at the analysis of a call, under the names that agents commonly give the finding, and believes it when it is
-true, "true", "yes" or 1. The stop holds for 30 days, so a call that registers later is stopped too.
+true, "true", "yes" or 1; a status, outcome or disposition there may also say it in words. The stop holds for 30 days, so
+a call that registers later is stopped too.
 """
 
+import re
 from typing import Any
 
 from consumer.model import Call, CallEvent, Stop, rule
 
+SAYING = ("status", "outcome", "call_outcome", "disposition", "result", "classification")
 FINDINGS = ("opt_out", "opted_out", "do_not_call", "dnc", "unsubscribe", "never_call_again")
 
 
-@rule(on="analysis", version="1")
+@rule(on="analysis", version="2")
 def opt_out(event: CallEvent, call: Call) -> Stop | None:
     """Stop a number whose owner asked not to be called."""
-    found = next((name for name in FINDINGS if _true(event.analysis.get(name))), None)
-    if found is None or call.number is None:
+    if not event.analysis or call.number is None:
         return None
-    return Stop.number(call.number, reason=f"the person asked not to be called again (analysis.{found})", hold="30d")
+    found = next((name for name in FINDINGS if _true(event.analysis.get(name))), None)
+    found = found or next((name for name in SAYING if _is_finding(event.analysis.get(name))), None)
+    if found is None:
+        return None
+    stop = Stop.number(call.number, reason=f"the person asked not to be called again (analysis.{found})", hold="30d")
+    return Stop(stop.scope, stop.reason, stop.hold, values={f"event.analysis.{found}": event.analysis[found]})
+
+
+def _is_finding(value: Any) -> bool:
+    """Whether a status is a finding in words: "Do not call"."""
+    return isinstance(value, str) and re.sub(r"[^a-z]+", "_", value.lower()).strip("_") in FINDINGS
 
 
 def _true(value: Any) -> bool:

@@ -59,7 +59,8 @@ def wordless(event: CallEvent, call: Call) -> Stop | None:
         return Stop.number(call.number, reason=event.analysis.get("why"))
     return None
 """
-RULES = [
+QA_SECRET = "a-secret-of-the-qa-tool"
+RULES: list[dict[str, Any]] = [
     {"name": "angry-caller", "handler": "my_rules:angry_caller", "mode": "enforce"},
     {"name": "perhaps", "handler": "my_rules:shadowed", "mode": "shadow"},
     {"name": "low-mood", "handler": "my_rules:stumbling", "mode": "enforce"},
@@ -73,6 +74,21 @@ RULES = [
         "mode": "enforce",
     },
     {"name": "opt-out", "handler": "opt_out", "mode": "enforce"},
+    {
+        "name": "failing",
+        "over": {"scope": "campaign", "window": "10m", "at_least": 3},
+        "when": "totals.share('failed', 'finished') > params.most",
+        "params": {"most": 0.5},
+        "stop": {"scope": "campaign", "hold": "1h"},
+        "mode": "enforce",
+    },
+    {
+        "name": "qa",
+        "handler": "manual",
+        "signal": {"auth": {"type": "bearer", "secret": QA_SECRET}},
+        "stop": {"scope": "number", "hold": "2h"},
+        "mode": "enforce",
+    },
 ]
 
 
@@ -167,6 +183,8 @@ async def test_rules_of_ones_own_stop_what_they_say_and_nothing_else(tmp_path: P
             await rule_that_exits_or_gives_no_reason_has_failed(told)
             await expression_stops_on_the_same_path(told)
             await built_in_rule_by_its_name_stops_on_the_same_path(told)
+            await rule_over_totals_stops_what_the_sums_of_all_partitions_say(told)
+            await signal_from_outside_stops_on_the_same_path(told)
 
 
 async def python_rule_stops_the_other_calls_of_the_number(told: Told) -> None:
@@ -263,6 +281,31 @@ async def built_in_rule_by_its_name_stops_on_the_same_path(told: Told) -> None:
     assert {"out-0", "out-1"} <= set(told.provider.asked)
     await asyncio.gather(*[told.waiting(f"out-{n}", number="+918882876897") for n in (2, 3)])
     await told.order("opt-out", accepted=4)  # what registers later is stopped too
+
+
+async def rule_over_totals_stops_what_the_sums_of_all_partitions_say(told: Told) -> None:
+    campaign = {"bulk_list_id": "campaign-of-failures"}
+    for n in range(6):
+        body = {"event_type": "call_completed", "call_id": f"sum-{n}", "status": "failed", "retry_count": 0, **campaign}
+        assert (await told.service.webhook(body))[0] == 200
+    order = await told.order("failing")
+    assert (order["scope"], order["hold"]) == ({"campaign_id": "campaign-of-failures"}, "1h")
+    assert order["reason"] == "failing: totals.share('failed', 'finished') > params.most"
+    assert await told.orders("failing") != []
+
+
+async def signal_from_outside_stops_on_the_same_path(told: Told) -> None:
+    await told.waiting("qa-0", "qa-1", number="+918882876898")
+    signal = {"account": ACCOUNT, "scope": {"mobile_numbers": ["+918882876898"]}, "reason": "the wrong person"}
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {QA_SECRET}"}) as http:
+        for _ in range(2):
+            async with http.post(f"{told.service.url}/signals/qa", json=signal) as answer:
+                assert answer.status == 200
+    async with aiohttp.ClientSession() as http, http.post(f"{told.service.url}/signals/qa", json=signal) as answer:
+        assert answer.status == 401
+    order = await told.order("qa", accepted=2)
+    assert (order["reason"], order["hold"], len(await told.orders("qa"))) == ("the wrong person", "2h", 1)
+    assert {"qa-0", "qa-1"} <= set(told.provider.asked)
 
 
 @pytest.mark.parametrize(

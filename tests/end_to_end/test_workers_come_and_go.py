@@ -18,12 +18,13 @@ import pytest
 from consumer.kafka import reader as reader_module
 from consumer.kafka.order_feed import order_record
 from consumer.kafka.producer import OutRecord
-from consumer.model.codec import decode_termination_record, encode_event
+from consumer.model.codec import encode_event
 from consumer.model.events import CallEvent
 from consumer.model.identity import call_key, termination_id
 from consumer.model.orders import Author, StopOrder
 from consumer.model.scopes import Scope
 from consumer.model.status import EventType, Status
+from consumer.model.termination_codec import decode_termination_record
 from consumer.model.terminations import Decision
 from tests.end_to_end.service_process import ACCOUNT
 from tests.end_to_end.worker_process import WorkerProcess, share

@@ -35,6 +35,7 @@ class EchoShard:
     partition: int
     fails_to_save: bool = False
     seconds_a_record: float = 0.0
+    looks: bool = False
     silent: int = 0
     saved: int = 0
     went_live: list[bool] = field(default_factory=list)
@@ -53,6 +54,9 @@ class EchoShard:
 
     def go_live(self, *, caught_up: bool) -> None:
         self.went_live.append(caught_up)
+
+    def looks_into_rows(self, now: float) -> bool:  # noqa: ARG002 -- the worker's protocol
+        return self.looks
 
     def work(self, now: float) -> tuple[list[OutRecord], bool]:  # noqa: ARG002 -- the worker's protocol
         return [], False
@@ -76,6 +80,7 @@ class Node:
     folder: Path
     fails_to_save: bool = False
     seconds_a_record: float = 0.0
+    save_at_records: int = 1
     shards: dict[int, EchoShard] = field(default_factory=dict)
 
     def open(self, partition: int) -> EchoShard:
@@ -86,7 +91,9 @@ class Node:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[FoldingWorker]:
-        async with working(*a_worker(self.log, [self.log.topics.call_events], self.folder, self.open)) as worker:
+        topics = [self.log.topics.call_events]
+        made = a_worker(self.log, topics, self.folder, self.open, save_at_records=self.save_at_records)
+        async with working(*made) as worker:
             yield worker
 
     def rows(self) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ from consumer.kafka.embedded import EmbeddedKafka, Progress
 from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.topics import Cluster, Topic, Topics, ensure_topics
-from consumer.kafka.worker import FoldingWorker, Shard, held_views
+from consumer.kafka.worker import FoldingWorker, Pace, Shard, held_views
 from consumer.model.accounts import Account
 
 SECRET = "the-webhook-secret-of-the-test"
@@ -158,12 +158,25 @@ class Breakable:
 
 
 def a_worker(
-    log: Installation, topics: Sequence[Topic], folder: Path, open_shard: Callable[[int], Shard], name: str = "role"
+    log: Installation,
+    topics: Sequence[Topic],
+    folder: Path,
+    open_shard: Callable[[int], Shard],
+    name: str = "role",
+    *,
+    save_at_records: int = 1,
 ) -> tuple[FoldingWorker, GroupReader]:
     """Put a worker and its reader together as the composition root does; ``folder`` holds its views."""
     names = [topic.name for topic in topics]
     reader = GroupReader(log.connection, group=name, topics=names, node=folder.name, held=lambda: held_views(folder))
-    worker = FoldingWorker(name=name, reader=reader, producer=log.producer, topics=names, open_shard=open_shard)
+    worker = FoldingWorker(
+        name=name,
+        reader=reader,
+        producer=log.producer,
+        topics=names,
+        open_shard=open_shard,
+        pace=Pace(save_at_records=save_at_records),
+    )
     return worker, reader
 
 

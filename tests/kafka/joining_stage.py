@@ -1,6 +1,6 @@
 """A correlator with rules and a guard, on topics of one partition and a real broker."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -12,6 +12,7 @@ import orjson
 from consumer.correlate.ask_rules import Rules
 from consumer.correlate.calls import DEFAULT_KEEPING, Keeping
 from consumer.correlate.shard import SCHEMA, CorrelateShard, Correlation
+from consumer.guard.asking import RulesOfGuard
 from consumer.guard.shard import SCHEMA as GUARD_SCHEMA
 from consumer.guard.shard import GuardShard
 from consumer.kafka.order_feed import OrderFeed, fact_record, order_record
@@ -19,11 +20,15 @@ from consumer.kafka.producer import OutRecord
 from consumer.kafka.view import View
 from consumer.kafka.worker import FoldingWorker
 from consumer.model import Call, CallEvent, EventType, Status, Stop, rule
-from consumer.model.codec import decode_order_record, decode_termination_record, encode_event
+from consumer.model.codec import decode_order_record, encode_event
+from consumer.model.controls import is_control
 from consumer.model.identity import call_key
 from consumer.model.orders import Author, Fact, FactKind, Mode, StopOrder
 from consumer.model.protected import Protected
+from consumer.model.rule_set import RuleSet
+from consumer.model.rules import Rule
 from consumer.model.scopes import Scope
+from consumer.model.termination_codec import decode_termination_record
 from consumer.model.terminations import Decision, Ended
 from handlers.rules.opt_out import opt_out
 from tests.kafka.helpers import Installation, Tail, a_worker, in_background, until, working
@@ -62,7 +67,12 @@ class Joining:
         event = CallEvent(ACCOUNT, "ringg", call_id, f"event-{next(names)}", kind, status, **fields)
         topic = self.log.topics.call_events
         await self.log.producer.publish(
-            OutRecord(topic.name, 0, call_key(ACCOUNT, call_id), encode_event(event, b'{"raw": 1}'))
+            OutRecord(
+                topic.name,
+                self.log.topics.partition_of_call(ACCOUNT, call_id),
+                call_key(ACCOUNT, call_id),
+                encode_event(event, b'{"raw": 1}'),
+            )
         )
 
     async def order(self, scope: Scope, hold: float | None = None, mode: Mode = Mode.ENFORCE) -> str:
@@ -101,15 +111,23 @@ class Joining:
         return [orjson.loads(record.value) for record in self.tail.of(self.log.topics.rejected)]
 
     def orders_of(self, rule_name: str) -> list[StopOrder]:
-        changes = [decode_order_record(record.value, 0.0) for record in self.tail.of(self.log.topics.stop_orders)]
+        written = [r for r in self.tail.of(self.log.topics.stop_orders) if not is_control(r.key)]
+        changes = [decode_order_record(record.value, 0.0) for record in written]
         return [change for change in changes if isinstance(change, StopOrder) and change.by.name == rule_name]
 
 
 @asynccontextmanager
-async def joining(log: Installation, folder: Path, *, keeping: Keeping = DEFAULT_KEEPING) -> AsyncIterator[Joining]:
+async def joining(
+    log: Installation,
+    folder: Path,
+    *,
+    keeping: Keeping = DEFAULT_KEEPING,
+    asked: Sequence[Rule] = (opt_out, explodes, stops_its_campaign),
+) -> AsyncIterator[Joining]:
     """Start the correlator and the guard as the composition root does."""
     topics = log.topics
-    rules = Rules([opt_out, explodes, stops_its_campaign])
+    rules = RuleSet.of(asked)
+    on_events, of_guard = Rules(rules, node="correlate"), RulesOfGuard.of(rules, topics, node="guard")
     protected = Protected(numbers=frozenset({PROTECTED_NUMBER}))
     feed = OrderFeed(log.connection, topics.stop_orders)
 
@@ -120,11 +138,20 @@ async def joining(log: Installation, folder: Path, *, keeping: Keeping = DEFAULT
         return CorrelateShard(
             view("correlate", partition, SCHEMA),
             partition=partition,
-            correlation=Correlation(topics, feed, rules, protected, keeping),
+            correlation=Correlation(
+                topics,
+                feed,
+                on_events,
+                protected,
+                keeping,
+                measures=rules.measures,
+                totals_of_numbers=rules.totals_of_numbers,
+                totals_name_scopes=rules.totals_name_scopes,
+            ),
         )
 
     def guard(partition: int) -> GuardShard:
-        return GuardShard(view("guard", partition, GUARD_SCHEMA), feed=feed, admits=partition == 0)
+        return GuardShard(view("guard", partition, GUARD_SCHEMA), feed=feed, admits=partition == 0, rules=of_guard)
 
     async with AsyncExitStack() as stack:
         await feed.start()

@@ -10,10 +10,10 @@ from aiokafka import ConsumerRecord
 
 from consumer.kafka.producer import OutRecord
 from consumer.model import Status
-from consumer.model.codec import decode_termination_record
 from consumer.model.identity import termination_id
 from consumer.model.orders import OPT_OUT, FactKind, Mode
 from consumer.model.scopes import Scope
+from consumer.model.termination_codec import decode_termination_record
 from consumer.model.terminations import Decision, Ended
 from tests.kafka.helpers import installed, until
 from tests.kafka.joining_stage import ACCOUNT, PROTECTED_NUMBER, Joining, joining, names

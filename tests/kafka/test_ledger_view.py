@@ -8,7 +8,7 @@ import pytest
 
 from consumer.console.ledger_view import LedgerView
 from consumer.kafka.producer import OutRecord
-from consumer.model.codec import encode_termination_record
+from consumer.model.termination_codec import encode_termination_record
 from tests.kafka.helpers import Installation, in_background, installed, until
 from tests.kafka.log_faults import make_again, take_away, warnings
 from tests.unit.values import ACCOUNT, decision

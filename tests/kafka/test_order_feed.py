@@ -10,12 +10,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from consumer.kafka.order_book import StoredOrderBook
-from consumer.kafka.order_feed import SLICE_RECORDS, OrderFeed, fact_record, order_record
+from consumer.kafka.order_feed import SLICE_RECORDS, OrderFeed, control_record, fact_record, order_record
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.progress import Reading
 from consumer.kafka.reader import LogRecord, TopicReader
 from consumer.model.codec import decode_order_record
-from consumer.model.orders import Author, Fact, FactKind, OrderState, StopOrder
+from consumer.model.controls import Alert, Lever, RuleMode
+from consumer.model.orders import Author, Fact, FactKind, Mode, OrderState, StopOrder
 from consumer.model.scopes import Scope
 from tests.kafka.helpers import Installation, in_background, installed, until
 from tests.unit.values import waiting_call
@@ -258,3 +259,39 @@ async def test_while_orders_are_read_nobody_waits_for_more_than_a_slice(kafka_se
             await others()
         await feed.stop()
         assert max(after - before for before, after in pairwise([*seen, feed.records_folded])) <= SLICE_RECORDS
+
+
+async def test_controls_are_known_beside_the_orders_and_after_a_restart_without_being_read_again(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "0.sqlite"
+    async with installed(kafka_servers, topic_prefix) as log:
+        topic = log.topics.stop_orders
+        await log.producer.publish_all(
+            [
+                order_record(topic, an_order("one", OPERATOR)),
+                control_record(topic, Lever(engaged=True, reason="too many errors", by=GUARD)),
+                control_record(topic, RuleMode("opt-out", Mode.SHADOW, "look first", OPERATOR)),
+                OutRecord(topic.name, 0, b"lever", b"not a control"),
+                control_record(topic, Alert("held/acme", "acme is held", 1.0)),
+            ]
+        )
+        async with fed(log, path) as feed:
+            await feed.caught_up()
+            assert feed.controls.lever_engaged
+            assert set(feed.controls.alerts) == {"held/acme"}
+            heard: list[bool] = []
+            feed.on_change(lambda: heard.append(feed.controls.lever_engaged))
+            await log.producer.publish(control_record(topic, Lever(engaged=False, reason="well", by=OPERATOR)))
+            await log.producer.publish(OutRecord(topic.name, 0, b"alert/held/acme", None))
+            await until(lambda: feed.next_offset == 7)
+            assert heard[-1] is False
+        async with fed(log, path) as feed:
+            stood = feed.controls
+            await feed.caught_up()
+            assert feed.records_folded == 0
+            assert feed.controls == stood
+            assert (stood.lever_engaged, dict(stood.alerts)) == (False, {})
+            assert (told := stood.mode_of("opt-out")) is not None
+            assert told.mode is Mode.SHADOW
+            assert len(feed.book) == 1

@@ -15,7 +15,7 @@ from consumer.kafka import reader as reader_module
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.view import remove_view
 from consumer.model.terminations import AnswerClass, Result, State
-from consumer.terminate.account_loop import AccountLoop
+from consumer.terminate.desk import Desk
 from consumer.terminate.dispatcher import Dispatcher
 from tests.kafka.echo import Node, committed, ids, write
 from tests.kafka.helpers import Installation, a_worker, installed, until, working
@@ -175,11 +175,11 @@ async def test_returning_worker_gets_the_partitions_of_its_views_and_reads_only_
 async def test_request_that_was_about_to_leave_when_the_process_stood_still_does_not_leave(
     kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    depart = AccountLoop._departure
+    depart = Desk.departure
     departures: list[int] = []
 
-    async def stand_still_first(loop: AccountLoop, dispatcher: Dispatcher) -> None:
-        await depart(loop, dispatcher)
+    async def stand_still_first(desk: Desk, dispatcher: Dispatcher) -> None:
+        await depart(desk, dispatcher)
         departures.append(len(stage.provider.stops("batches")))
         if (
             len(departures) == 1
@@ -187,7 +187,7 @@ async def test_request_that_was_about_to_leave_when_the_process_stood_still_does
             time.sleep(SESSION_MS / 1_000)  # noqa: ASYNC251 -- the whole process, as SIGSTOP would
 
     async with dispatching(kafka_servers, topic_prefix, tmp_path) as stage:
-        monkeypatch.setattr(AccountLoop, "_departure", stand_still_first)
+        monkeypatch.setattr(Desk, "departure", stand_still_first)
         calls = [f"zombie-{n}" for n in range(5)]
         await stage.decide("batches", calls, await stage.order("batches"))
         await stage.all_are("batches", calls, State.ACCEPTED)

@@ -19,11 +19,11 @@ from consumer.kafka.view import View
 from consumer.kafka.worker import FoldingWorker
 from consumer.model import Answer, HttpResponse, Provider
 from consumer.model.accounts import Account
-from consumer.model.codec import decode_termination_record, encode_termination_record
 from consumer.model.identity import termination_id
 from consumer.model.orders import EMERGENCY, RULE, Author, Fact, FactKind, Mode, StopOrder
 from consumer.model.scopes import Scope
 from consumer.model.status import Status
+from consumer.model.termination_codec import decode_termination_records, encode_termination_record
 from consumer.model.terminations import AnswerClass, Attempt, Decision, Ended, Record, Result, State, Termination
 from consumer.terminate import dispatcher, sender
 from consumer.terminate.account_loop import LoopParts
@@ -72,6 +72,20 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
     "crashed": {},
     "ahead": {},
     "confirmed": {},
+    "forbidden": {},
+    "unpaid": {},
+    "conflicting": {},
+    "until-a-date": {},
+    "unreadable-ids": {},
+    "misdirected": {},
+    "teapot": {},
+    "looked-at": {"confirm_within": "300ms"},
+    "crowd": {"rate_limit": SLOW},
+    "beside-0": {},
+    "beside-1": {},
+    "beside-2": {},
+    "beside-3": {},
+    "doubtful": {},
 }
 names = count(1)
 UNREADABLE = "what the provider's code stumbles over"
@@ -205,7 +219,7 @@ class Dispatching:
     def logged(self, account: str) -> list[Record]:
         """What the role has written to ``termination-log`` about an account, in order."""
         topic = self.log.topics.termination_log
-        records = [decode_termination_record(record.value) for record in self.tail.of(topic)]
+        records = [one for record in self.tail.of(topic) for one in decode_termination_records(record.value)]
         return [record for record in records if record.account == account]
 
     def next_send_at(self, account: str, call_id: str) -> tuple[str, float]:
@@ -310,7 +324,7 @@ async def test_attempt_is_in_the_log_before_the_request_and_the_outcome_after(st
 
     async def look_into_the_log(_: Seen) -> web.Response:
         records = await stage.log.read(stage.log.topics.termination_log)
-        found = [decode_termination_record(record.value) for record in records]
+        found = [one for record in records for one in decode_termination_records(record.value)]
         assert not [r for r in found if r.account == "written-first" and not isinstance(r, Attempt)]
         at_the_request.append({r.call_id for r in found if r.account == "written-first"})
         return web.json_response(OK)

@@ -79,8 +79,9 @@ async def test_view_ahead_of_the_committed_offset_goes_on_from_the_view(
         await write(log, 20)
         with monkeypatch.context() as patch:
             patch.setattr(GroupReader, "commit", commits_nothing)
-            async with Node(log, tmp_path).running():
-                await until(lambda: len(tail.records) == 20)
+            first = Node(log, tmp_path)
+            async with first.running():
+                await until(lambda: len(tail.records) == 20 and first.shards[0].saved == 20)
         assert await committed(log) is None
         node = Node(log, tmp_path)
         async with node.running() as worker:
@@ -89,6 +90,37 @@ async def test_view_ahead_of_the_committed_offset_goes_on_from_the_view(
             await until(lambda: len(tail.records) == 21)
         assert ids(tail.records) == [f"0@{n}" for n in range(21)]
         assert node.shards[0].silent == 0
+
+
+async def test_what_is_folded_is_saved_when_it_is_much_or_looked_for_and_before_a_commit(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with installed(kafka_servers, topic_prefix) as log, log.following(log.topics.terminations) as tail:
+        with monkeypatch.context() as patch:
+            patch.setattr(worker_module, "COMMIT_EVERY_SECONDS", 3_600.0)
+            node = Node(log, tmp_path, save_at_records=30)
+            async with node.running() as worker:
+                await until(lambda: worker.ready)
+                await write(log, 20)
+                await until(lambda: len(tail.records) == 20)
+                assert node.shards[0].saved == 0
+                await write(log, 10)
+                await until(lambda: node.shards[0].saved == 30)
+                await write(log, 5)
+                await until(lambda: len(tail.records) == 35)
+                assert node.shards[0].saved == 30
+                node.shards[0].looks = True
+                await until(lambda: node.shards[0].saved == 35)
+                node.shards[0].looks = False
+                await write(log, 5)
+                await until(lambda: len(tail.records) == 40)
+        assert node.rows() == [(0, n) for n in range(40)]  # what was written about is kept when the worker leaves
+        assert await committed(log) == 40
+        again = Node(log, tmp_path, save_at_records=1_000)
+        async with again.running():
+            await write(log, 1)
+            await until(lambda: bool(again.shards) and again.shards[0].saved == 1)
+        assert ids(tail.records) == [f"0@{n}" for n in range(41)]
 
 
 async def test_partitions_move_between_two_workers_and_every_record_is_folded_once_in_each_view(

@@ -12,17 +12,19 @@ from consumer.model.codec import (
     CodecError,
     decode_event,
     decode_order_record,
-    decode_termination,
-    decode_termination_record,
     encode_event,
     encode_fact,
     encode_order,
-    encode_termination,
-    encode_termination_record,
 )
 from consumer.model.events import CallEvent, Position
 from consumer.model.orders import Author, Fact, FactKind, Mode, Reach, StopOrder
 from consumer.model.status import EventType, Status
+from consumer.model.termination_codec import (
+    decode_termination,
+    decode_termination_record,
+    encode_termination,
+    encode_termination_record,
+)
 from consumer.model.terminations import (
     AnswerClass,
     Attempt,
@@ -115,6 +117,7 @@ DECISIONS = st.builds(
     evidence=st.lists(POSITIONS, max_size=2).map(tuple),
     bulk=st.booleans(),
     scope=st.none() | SCOPES,
+    since=TIMES,
 )
 RESULTS = st.builds(
     Result,
@@ -179,7 +182,7 @@ def test_a_termination_is_read_back_with_all_its_facts(records: list[Record]) ->
 
 
 @given(
-    st.lists(EVENTS.map(lambda event: event._replace(account="a", call_id="c", provider="p")), min_size=1, max_size=6)
+    st.lists(EVENTS.map(lambda event: event.replaced(account="a", call_id="c", provider="p")), min_size=1, max_size=6)
 )
 def test_a_call_is_found_in_its_view_as_it_was_put(events: list[CallEvent]) -> None:
     call: Call | None = None
@@ -220,7 +223,7 @@ def test_a_record_of_ours_with_one_field_spoilt_is_refused_or_can_still_be_folde
         try:
             if encoded == encode_event(event):
                 one = decode_event(spoilt, Position("t", 0, 0), 0.0)
-                fold(fold(None, one), one._replace(event_id="another"))
+                fold(fold(None, one), one.replaced(event_id="another"))
             elif encoded == encode_order(order):
                 decode_order_record(spoilt, 0.0)
             else:

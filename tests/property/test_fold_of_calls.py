@@ -123,7 +123,7 @@ def test_every_delivery_of_the_same_events_gives_the_same_call(data: st.DataObje
         in_order = fold(in_order, one)
     shuffled: Call | None = None
     for logged_at, one in enumerate(data.draw(deliveries(events))):
-        shuffled = fold(shuffled, one._replace(logged_at=float(logged_at)))
+        shuffled = fold(shuffled, one.replaced(logged_at=float(logged_at)))
     assert standing(shuffled) == standing(in_order)
 
 

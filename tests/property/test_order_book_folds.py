@@ -5,9 +5,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.kafka.control_rows import ControlChange
 from consumer.kafka.order_book import StoredOrderBook
 from consumer.kafka.order_fold import Change, Forgotten
-from consumer.model.orders import Fact, FactKind, OrderRecord
+from consumer.model.controls import Alert, Control, Controls, Lever, RuleMode, RulesChanged
+from consumer.model.orders import Fact, FactKind, Mode, OrderRecord
 from consumer.model.scopes import Scope
 from tests.unit.values import OPERATOR, RULE, order, waiting_call
 
@@ -27,6 +29,16 @@ WRITTEN_AGAIN = st.builds(
     lambda one, at: order(one, scope=Scope.campaign(one), hold=2.0, by=AUTHORS[one], at=at), st.sampled_from(IDS), TIMES
 )
 TOMBSTONES = st.sampled_from(IDS).map(Forgotten)
+
+SET: list[Control] = [
+    *(Lever(engaged, "why", OPERATOR, at) for engaged in (True, False) for at in (1.0, 2.0)),
+    *(RuleMode(rule, mode, "why", OPERATOR) for rule in IDS for mode in (Mode.SHADOW, Mode.CANARY, None)),
+    *(Alert(name, "loud", 1.0, active) for name in IDS for active in (True, False)),
+    *(RulesChanged(told, 1, {"rules": []}, OPERATOR) for told in IDS),
+]
+CONTROLS = st.sampled_from(
+    [*(ControlChange(one.key, one) for one in SET), *(ControlChange(one.key, None) for one in SET)]
+)
 
 
 def book_of(changes: Sequence[Change]) -> StoredOrderBook:
@@ -82,6 +94,26 @@ def test_it_does_not_matter_where_a_fold_is_cut_and_whether_the_process_died_the
                 == [r for r in whole if r.order.order_id == one]
             )
         found.close()
+
+
+@given(st.data())
+def test_controls_are_the_same_wherever_a_fold_is_cut_and_whether_the_process_died_there(data: st.DataObject) -> None:
+    told = data.draw(st.lists(CONTROLS, max_size=12))
+    cuts = data.draw(st.lists(st.integers(0, 12), max_size=4))
+    with tempfile.TemporaryDirectory() as folder:
+        path, first = Path(folder, "0.sqlite"), 0
+        for end in [*sorted(cuts), len(told)]:
+            part = StoredOrderBook(path)
+            part.fold([], controls=told[first:end])
+            first = max(first, end)
+            stand = part.controls
+            part.close()
+    assert stand == Controls().with_all(told)
+    last = dict(told)
+    lever = last.get(b"lever")
+    assert stand.lever == lever
+    assert set(stand.alerts) == {one.name for one in last.values() if isinstance(one, Alert) and one.active}
+    assert set(stand.modes) == {one.rule for one in last.values() if isinstance(one, RuleMode) and one.mode}
 
 
 @given(st.lists(FACTS, max_size=8), st.integers(990, 1_020))

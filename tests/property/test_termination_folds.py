@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.kafka.ledger import SCHEMA, Ledger
+from consumer.kafka.ledger import LISTED_SCHEMA, Ledger
 from consumer.kafka.view import View
 from consumer.model.events import Position
 from consumer.model.identity import termination_id
@@ -99,16 +99,16 @@ def in_ledger(ledger: Ledger, connection: sqlite3.Connection) -> dict[str, Termi
 def test_the_counts_of_an_order_are_the_sum_over_its_terminations_whenever_saved(script: list[Record | str]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "0.sqlite"
-        view = View(path, SCHEMA, cluster_id="c")
-        ledger = Ledger(view.connection)
+        view = View(path, LISTED_SCHEMA, cluster_id="c")
+        ledger = Ledger(view.connection, listed=True)
         for step in [*script, "save", "reopen"]:
             if step == "save":
                 with view.transaction({}) as connection:
                     ledger.save(connection)
             elif step == "reopen":  # what was not saved is forgotten, and so are its counts
                 view.close()
-                view = View(path, SCHEMA, cluster_id="c")
-                ledger = Ledger(view.connection)
+                view = View(path, LISTED_SCHEMA, cluster_id="c")
+                ledger = Ledger(view.connection, listed=True)
             elif not isinstance(step, str):
                 ledger.fold(step)
         with closing(view):

@@ -1,5 +1,6 @@
 """Totals: wherever a worker crashes, or loses its view, the sums equal a recount of the log."""
 
+import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from consumer.kafka.view import View
 from consumer.model.calls import Call, fold
 from consumer.model.events import CallEvent, Position
 from consumer.model.status import EventType, Status
-from consumer.model.totals import MILLION, Measure, ScopeTotals, as_amounts, decode_totals, encode_totals, happened
+from consumer.model.totals import MILLION, NAMES, Measure, ScopeTotals, as_amounts, count, decode_totals, encode_totals
 from tests.unit.values import ACCOUNT, event
 
 LONG_AFTER = 10_000 * 60
@@ -165,8 +166,10 @@ def recount(log: Iterable[CallEvent]) -> tuple[Counter[tuple[str, int]], int, Co
         scopes = [f"{ACCOUNT}/account/"]
         scopes += [f"{ACCOUNT}/campaign/{after.campaign_id}"] if after.campaign_id else []
         scopes += [f"{ACCOUNT}/number/{after.number}"] if after.number else []
+        added = [0] * len(NAMES)
+        count(added, before, after, one)
         for scope in scopes:
-            for index, amount in happened(before, after, one):
+            for index, amount in enumerate(added):
                 amounts[scope, index] += amount
             scores[scope] += SCORE.of(one) or 0
     return amounts, sum(call.terminable for call in calls.values()), scores
@@ -200,3 +203,32 @@ def test_a_record_of_totals_reads_as_it_was_written() -> None:
     totals = ScopeTotals(ACCOUNT, "campaign", "k", 3, 17, 60, None, {"queued": 2, "cost": 0.15}, {"score": 0.5})
     assert decode_totals(encode_totals(totals)) == totals
     assert totals.key == f"{ACCOUNT}/campaign/k/3/60".encode()
+
+
+COUNTS = st.lists(
+    st.tuples(
+        st.integers(1, 12), st.integers(0, 2), st.integers(0, 50), st.integers(1, 12), st.integers(0, 8), st.booleans()
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(COUNTS)
+def test_a_window_that_moves_on_adds_up_to_what_a_fresh_look_gives(
+    steps: list[tuple[int, int, int, int, int, bool]],
+) -> None:
+    """Each step: a count of a minute by a source, then a look at the window of so many minutes up to another minute."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(SUMS_SCHEMA)
+    kept = Sums(connection)
+    for offset, (minute, source, failed, last, length, save) in enumerate(steps):
+        figures, own = {"failed": failed, "cost": failed / 100}, {"score": failed / 10}
+        kept.put(ScopeTotals(ACCOUNT, "campaign", "k", source, offset, minute * 60, None, figures, own))
+        if save:
+            kept.save(connection)
+        first = max(60, (last - length) * 60)
+        found = kept.within(f"{ACCOUNT}/campaign/k", first, last * 60)
+        kept.save(connection)
+        assert found == Sums(connection).within(f"{ACCOUNT}/campaign/k", first, last * 60)
+    connection.close()

@@ -8,6 +8,7 @@ import msgspec
 
 from consumer.correlate.shard import CorrelateShard
 from consumer.model.identity import digest
+from consumer.model.orders import FactKind
 from consumer.model.terminations import COUNTS, contribution
 from consumer.model.totals import as_figures
 from consumer.terminate.shard import TerminateShard
@@ -60,10 +61,20 @@ def counts_equal_a_recount(world: World) -> Iterator[str]:
             recount = dict.fromkeys(COUNTS, 0)
             for t in mine:
                 if order_id in t.orders:
-                    for name, value in contribution(t).items():
-                        recount[name] += value
+                    for name in contribution(t):
+                        recount[name] += 1
             if shard.ledger.counts(order_id) != recount:
                 yield f"{order_id} counts {shard.ledger.counts(order_id)}, a recount gives {recount}"
+
+
+def every_order_is_judged(world: World) -> Iterator[str]:
+    """What a rule proposed was let through: every partition has counted for it, and no limit is in its way."""
+    for record in world.oracle.book.orders.values():
+        admitted = record.fact(FactKind.ADMITTED)
+        if not record.order.by.is_operator and (admitted is None or record.fact(FactKind.HELD)):
+            yield f"{record.order.order_id} has {[fact.kind for fact in record.facts]}"
+        elif admitted is not None and not isinstance((admitted.details or {}).get("count"), int):
+            yield f"{record.order.order_id} was let through without a count"
 
 
 def totals_equal_a_recount(world: World) -> Iterator[str]:

@@ -13,6 +13,7 @@ AUDITORS: tuple[Auditor, ...] = (
     state.ledgers_equal_the_log,
     state.counts_equal_a_recount,
     state.totals_equal_a_recount,
+    state.every_order_is_judged,
     state.one_termination_for_each_episode,
     state.every_wanted_stop_is_decided,
     state.folds_tell_the_truth,

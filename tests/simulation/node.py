@@ -11,7 +11,7 @@ from consumer.kafka.connection import Connection
 from consumer.kafka.errors import LogError
 from consumer.kafka.order_feed import OrderFeed
 from consumer.kafka.producer import Producer
-from consumer.kafka.worker import FoldingWorker, Shard
+from consumer.kafka.worker import FoldingWorker, Pace, Shard
 from consumer.terminate.account_loop import LoopParts
 from consumer.terminate.role import TerminateRole
 from tests.simulation.fetcher import Fetcher
@@ -25,6 +25,8 @@ from tests.simulation.shards import Shards, overheard
 PATIENCE_SECONDS = {"correlate": 0.02, "guard": 2.0, "terminate": 0.02}
 """How long a role's fetches take at most; the totals that guard reads are many, and in no hurry."""
 START_AGAIN_SECONDS = 1.0
+UNSAVED_EVENTS = 8
+"""Few, and many to what a world has: most saves come before a commit, some from the number of events."""
 NOWHERE = Connection("nowhere:0")
 
 
@@ -113,7 +115,7 @@ class Life:
             topics=names,
             open_shard=lambda partition: self._open(role, partition, reader),
             clock=self._machine.clock,
-            work_every_seconds=around.faults.plan.pace_seconds,
+            pace=Pace(around.faults.plan.pace_seconds, UNSAVED_EVENTS if role == "correlate" else 1),
         )
         self.feed.on_change(worker.wake)
         self.workers[role] = worker, reader

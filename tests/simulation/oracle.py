@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 
 from consumer.kafka.topics import Topics
 from consumer.model.calls import Call, fold
-from consumer.model.codec import decode_event, decode_order_record, decode_termination_record
+from consumer.model.codec import decode_event, decode_order_record
+from consumer.model.controls import is_control
+from consumer.model.counts import is_said
 from consumer.model.events import CallEvent, Position
 from consumer.model.orders import Fact, OrderRecord
 from consumer.model.scopes import call_keys
-from consumer.model.terminations import Attempt, Decision, Ended, Termination, fold_termination
-from consumer.model.totals import NAMES, ScopeTotals, decode_totals, happened, minute_of, opened
+from consumer.model.termination_codec import decode_termination_records
+from consumer.model.terminations import Attempt, Decision, Ended, Record, Termination, fold_termination
+from consumer.model.totals import NAMES, ScopeTotals, count, decode_totals, minute_of, opened
 from tests.simulation.log import Entry
 
 DECISION_TTL_SECONDS = 900.0
@@ -22,6 +25,8 @@ class Book:
         self.orders: dict[str, OrderRecord] = {}
 
     def fold(self, entry: Entry) -> None:
+        if is_control(entry.key):
+            return
         change = decode_order_record(entry.value, entry.timestamp / 1_000)
         known = self.orders.get(change.order_id)
         if isinstance(change, Fact):
@@ -53,8 +58,7 @@ class Recount:
                 continue
             scope = event.account, kind, name
             row = self.minutes.setdefault((*scope, minute_of(event.logged_at)), [0] * len(NAMES))
-            for index, amount in happened(before, after, event):
-                row[index] += amount
+            count(row, before, after, event)
             self.waiting[scope] = self.waiting.get(scope, 0) + opened(before, after)
 
     def hear(self, told: ScopeTotals) -> None:
@@ -96,7 +100,7 @@ class Oracle:
         elif entry.topic == topics.stop_orders.name:
             self.orders.append((entry.offset, entry))
             self.book.fold(entry)
-        elif entry.topic == topics.scope_totals.name:
+        elif entry.topic == topics.scope_totals.name and not is_said(entry.key):
             told = decode_totals(entry.value or b"")
             self._recount(told.source).hear(told)
         elif entry.topic in {topics.terminations.name, topics.termination_log.name}:
@@ -114,7 +118,10 @@ class Oracle:
         return self.recounts.setdefault(partition, Recount())
 
     def _fold_termination(self, entry: Entry, logged_at: float) -> None:
-        record = decode_termination_record(entry.value)
+        for record in decode_termination_records(entry.value):
+            self._fold_one(record, logged_at)
+
+    def _fold_one(self, record: Record, logged_at: float) -> None:
         known = self.terminations.get(record.termination_id)
         if isinstance(record, Decision) and record.scope is None:
             same = self.decisions.setdefault((record.account, record.call_id, record.episode), set())

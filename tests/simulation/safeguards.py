@@ -17,7 +17,8 @@ from consumer.kafka.view import NO_STAMPS, Offsets, View
 from consumer.kafka.worker import FoldingWorker
 from consumer.model.identity import digest
 from consumer.model.terminations import Attempt, Record
-from consumer.terminate.account_loop import AccountLoop
+from consumer.terminate.choosing import Chooser
+from consumer.terminate.desk import Desk
 from consumer.terminate.shard import TerminateShard
 from tests.simulation.loop import running_process
 
@@ -93,15 +94,15 @@ def _replay_that_speaks() -> Iterator[None]:
 
 @contextmanager
 def _attempts_that_nobody_waits_for() -> Iterator[None]:
-    log = AccountLoop._log
+    log = Desk.log
 
-    async def careless(self: AccountLoop, shard: TerminateShard, records: Sequence[Record]) -> None:
+    async def careless(self: Desk, shard: TerminateShard, records: Sequence[Record]) -> None:
         if any(isinstance(record, Attempt) for record in records):
             _in_background(log(self, shard, records))
         else:
             await log(self, shard, records)
 
-    with patch.object(AccountLoop, "_log", careless):
+    with patch.object(Desk, "log", careless):
         yield
 
 
@@ -132,12 +133,12 @@ SAFEGUARDS = (
     Safeguard(
         "orders are looked at in the last moment",
         frozenset({"every-request-was-wanted"}),
-        lambda: patch.object(TerminateShard, "_no_longer_wanted", lambda *_: None),
+        lambda: patch.object(Chooser, "_no_longer_wanted", lambda *_: None),
     ),
     Safeguard(
         "a stop that could hang up looks first",
         frozenset({"no-live-call-is-cut"}),
-        lambda: patch("consumer.terminate.account_loop.must_look_first", lambda *_: False),
+        lambda: patch("consumer.terminate.stopping.must_look_first", lambda *_: False),
     ),
     Safeguard(
         "a call is asked for three times at most",

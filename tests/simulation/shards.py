@@ -1,5 +1,6 @@
 """The real shards of one process, with their views on a simulated disk, put together as the composition root does."""
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from consumer.correlate.ask_rules import Rules
 from consumer.correlate.shard import SCHEMA as CORRELATE_SCHEMA
 from consumer.correlate.shard import CorrelateShard, Correlation
+from consumer.guard.admission import Judging
 from consumer.guard.shard import SCHEMA as GUARD_SCHEMA
 from consumer.guard.shard import GuardShard
 from consumer.kafka.order_book import StoredOrderBook
@@ -15,6 +17,7 @@ from consumer.kafka.producer import OutRecord
 from consumer.kafka.reader import LogRecord
 from consumer.kafka.view import View
 from consumer.kafka.worker import Shard
+from consumer.model.limits import Limit, Limits
 from consumer.model.protected import Protected
 from consumer.terminate.shard import SCHEMA as TERMINATE_SCHEMA
 from consumer.terminate.shard import TerminateShard
@@ -25,6 +28,8 @@ from tests.simulation.readers import SimulatedGroupReader
 
 VIEWS = Path(tempfile.gettempdir()) / "callbreaker-simulation"
 CLUSTER = "simulated"
+LIMITS = Limits(per_rule=Limit(1_000_000, 1.0, 3_600.0, 0))
+"""Orders of rules are counted for, however long that takes, and none is above: what they stop is for the other audits."""
 
 
 class _View(View):
@@ -52,11 +57,13 @@ class Shards:
     def open(self, role: str, partition: int, feed: OrderFeed) -> Shard:
         around = self._machine.around
         if role == "correlate":
-            correlation = Correlation(around.topics, feed, self._rules, Protected())
+            correlation = Correlation(around.topics, feed, self._rules, Protected(), counting=True)
             view = self._view(role, partition, CORRELATE_SCHEMA)
             return CorrelateShard(view, partition=partition, correlation=correlation)
         if role == "guard":
-            return GuardShard(self._view(role, partition, GUARD_SCHEMA), feed=feed, admits=partition == 0)
+            judging = Judging(LIMITS, around.topics.call_events.partitions, count_within_seconds=math.inf)
+            view = self._view(role, partition, GUARD_SCHEMA)
+            return GuardShard(view, feed=feed, admits=partition == 0, judging=judging)
         return TerminateShard(
             self._view(role, partition, TERMINATE_SCHEMA),
             topics=around.topics,

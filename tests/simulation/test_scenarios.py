@@ -43,7 +43,7 @@ SCENARIOS = {
             orders=(OrderPlan(account="careful"),),
             strikes=(Strike(1, "after a look", FREEZE, 7.0),),
         ),
-        patch("consumer.terminate.account_loop.LOOK_HOLDS_SECONDS", float("inf")),
+        patch("consumer.terminate.stopping.LOOK_HOLDS_SECONDS", float("inf")),
     ),
     "a call that came while the orders were read anew is stopped": Scenario(
         "every-wanted-stop-is-decided",

@@ -84,6 +84,39 @@ def two_of_one_hash(prefix: str) -> tuple[str, str]:
             return name, other
 
 
+def test_a_call_that_is_at_hand_no_more_keeps_its_row(view: View) -> None:
+    keep(view, *(waiting_call(f"c{n}", campaign_id="k") for n in range(10)))
+    calls = Calls(view.connection, KEEPING, at_hand=2)
+    looked_at = [
+        call for start in range(0, 10, 2) for call in calls.waiting(ACCOUNT, ("campaign", "k"), after=start, limit=2)[0]
+    ]
+    for call in looked_at:
+        calls.put(call.with_decided(("o",)), call)
+    with view.transaction({}) as connection:
+        calls.save(connection)
+    rows = view.connection.execute("SELECT count(*) FROM calls").fetchone()
+    assert rows == (10,) == (calls.count()[0],)
+    again = Calls(view.connection, KEEPING)
+    assert all((again.get(ACCOUNT, f"c{n}") or call).decided == ("o",) for n, call in enumerate(looked_at))
+
+
+def test_a_call_that_is_being_dialled_is_left_in_its_place_until_it_ends(view: View) -> None:
+    waits = event("e1", Status.REGISTERED, campaign_id="k", logged_at=1.0)
+    dialled = folded(waits, event("e2", Status.ONGOING, logged_at=2.0))
+    calls = keep(view, dialled)
+    assert everything_waiting(calls, ("campaign", "k")) == []
+    (column,) = view.connection.execute("SELECT campaign FROM calls").fetchone()
+    assert column is not None
+
+
+def test_a_call_that_began_and_never_ended_is_forgotten_in_the_end(view: View) -> None:
+    calls = keep(view, folded(event("e1", Status.REGISTERED), event("e2", Status.ONGOING, logged_at=1.0)))
+    keeper = Keeper(calls, KEEPING)
+    assert not keeper.remembers(calls.get(ACCOUNT, "call-1"), 3.6 * DAY)
+    assert keeper.work(3.6 * DAY) == []
+    assert calls.count() == (0, 0)
+
+
 def test_two_campaigns_of_one_hash_are_told_apart_by_whoever_asks(view: View) -> None:
     one, two = two_of_one_hash("campaign/" + ACCOUNT)
     calls = keep(view, waiting_call("one", campaign_id=one), waiting_call("two", campaign_id=two))

@@ -142,7 +142,7 @@ def test_values_are_what_the_event_and_the_folded_call_say() -> None:
     one = event("e", Status.RETRY, attempt=2, type=EventType.FINISHED, cost=0.5, logged_at=7.0)
     assert true("event.type == 'finished' && event.status == 'retry' && event.attempt == 2 && event.cost > 0.4", one)
     assert true("event.at == 7.0", one)  # the broker's time where the provider gives none
-    assert true("event.at == 3.0", one._replace(at=3.0))
+    assert true("event.at == 3.0", one.replaced(at=3.0))
     call = folded(event("a", Status.RETRY, attempt=0), event("b", Status.RETRY, attempt=1))
     asked = Expression("call.attempts_finished >= params.most && call.terminable && call.episode == 2", rule="mine")
     assert asked.true_for(one, call, {"most": 2})

@@ -1,16 +1,10 @@
 import orjson
 import pytest
 
-from consumer.model.codec import (
-    CodecError,
-    decode_event,
-    decode_order_record,
-    decode_termination_record,
-    encode_event,
-    encode_order,
-)
+from consumer.model.codec import CodecError, decode_event, decode_order_record, encode_event, encode_order
 from consumer.model.events import Position
 from consumer.model.status import Status
+from consumer.model.termination_codec import decode_termination_record
 from tests.unit.values import event, order
 
 HERE = Position("call-events", 3, 7)
@@ -21,7 +15,7 @@ def test_what_is_zero_is_kept_and_what_is_absent_takes_no_room() -> None:
     record = orjson.loads(encode_event(zero))
     assert (record["attempt"], record["cost"], record["duration_seconds"], record["at"]) == (0, 0.0, 0.0, 0.0)
     assert not {"campaign_id", "number", "connected", "analysis", "args"} & set(record)
-    assert decode_event(encode_event(zero), HERE, 5.0) == zero._replace(logged_at=5.0, position=HERE)
+    assert decode_event(encode_event(zero), HERE, 5.0) == zero.replaced(logged_at=5.0, position=HERE)
 
 
 def test_a_body_keeps_its_doubled_keys_and_its_digits() -> None:

@@ -8,7 +8,6 @@ from consumer.terminate.dispatcher import (
     BREAKER_FAILURES,
     BREAKER_SECONDS,
     FIRST_CONCURRENT,
-    MAX_CONCURRENT,
     PROBE_SECONDS,
     Dispatcher,
     bisected,
@@ -16,6 +15,7 @@ from consumer.terminate.dispatcher import (
 from tests.unit.values import account
 
 START = 1_800_000_000.0
+MAX_CONCURRENT = 16
 INFINITY = float("inf")
 ACCEPTED, UNKNOWN, THROTTLED = Answer(AnswerClass.ACCEPTED), Answer(AnswerClass.UNKNOWN), Answer(AnswerClass.THROTTLED)
 REFUSED = Answer(AnswerClass.CREDENTIALS, "invalid key")
@@ -77,6 +77,16 @@ def test_an_answer_in_between_keeps_the_breaker_closed(desk: Desk) -> None:
             desk.exchange(UNKNOWN)
         desk.exchange(Answer(AnswerClass.NONE_TERMINABLE))
     assert desk.wait == 0.0
+
+
+def test_every_other_request_failing_opens_the_breaker_too(desk: Desk) -> None:
+    for _ in range(9):
+        desk.exchange(UNKNOWN)
+        desk.exchange(ACCEPTED)
+    assert desk.dispatcher.health(desk.now).breaker == "closed"
+    desk.exchange(ACCEPTED)
+    desk.exchange(UNKNOWN)
+    assert desk.dispatcher.health(desk.now).breaker == "open"
 
 
 def test_half_open_sends_one_call_and_closes_when_it_is_answered(desk: Desk) -> None:
@@ -186,6 +196,32 @@ def test_calls_are_busy_until_their_outcome_is_in_the_ledger(desk: Desk) -> None
     desk.dispatcher.folded(name)
     desk.dispatcher.folded("never started")
     assert desk.dispatcher.busy_ids == {"t-a", "t-b"}
+
+
+def test_calls_of_a_request_that_was_cut_stay_busy_while_a_part_of_it_is_on_its_way(desk: Desk) -> None:
+    whole, half = ("t-a", "t-b"), ("t-b",)
+    desk.dispatcher.started("whole", whole)
+    desk.dispatcher.started("half", half)
+    desk.dispatcher.folded("whole")
+    assert desk.dispatcher.busy_ids == {"t-b"}
+
+
+def test_not_found_again_and_again_is_a_wrong_address_until_something_else_is_answered(desk: Desk) -> None:
+    nothing = Answer(AnswerClass.NOT_FOUND, "no such page")
+    told = [desk.dispatcher.understood(nothing, 100).answer for _ in range(6)]
+    assert told == [AnswerClass.NOT_FOUND] * 4 + [AnswerClass.CONFIGURATION] * 2
+    assert desk.dispatcher.understood(nothing, 1).answer is AnswerClass.CONFIGURATION
+    assert desk.dispatcher.understood(ACCEPTED, 1) == ACCEPTED
+    assert {desk.dispatcher.understood(nothing, 1).answer for _ in range(20)} == {AnswerClass.NOT_FOUND}
+
+
+def test_concurrency_never_exceeds_what_is_configured() -> None:
+    limit = {"requests_per_second": 1_000, "burst": 1_000, "concurrency": 2}
+    dispatcher = Dispatcher(account(rate_limit=limit), now=START)
+    for n in range(10):
+        dispatcher.started(f"r-{n}", ())
+        dispatcher.answered(f"r-{n}", ACCEPTED, START + n)
+    assert dispatcher.health(START + 10).concurrency == 2
 
 
 def test_one_bad_id_of_a_hundred_is_found_in_seven_halvings() -> None:

@@ -135,7 +135,7 @@ def test_a_wish_of_a_rule_becomes_the_same_order_however_often_the_event_is_fold
     rules, asked = rules_of(stop_the_campaign), event("e7", position=HERE)
     (one,), failures = rules.ask(asked, CALL, StoredOrderBook())
     (two,), _ = rules.ask(asked, CALL, StoredOrderBook())
-    (three,), _ = rules_of(stop_the_campaign).ask(asked._replace(event_id="e8"), CALL, StoredOrderBook())
+    (three,), _ = rules_of(stop_the_campaign).ask(asked.replaced(event_id="e8"), CALL, StoredOrderBook())
     assert failures == []
     assert one == two
     assert three.order_id != one.order_id

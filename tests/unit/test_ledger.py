@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.kafka.ledger import NOTHING, SCHEMA, Ledger, NextStep
+from consumer.kafka.ledger import LISTED_SCHEMA, NOTHING, Ledger, NextStep
 from consumer.kafka.view import View
 from consumer.model.identity import termination_id
 from consumer.model.status import Status
@@ -21,14 +21,14 @@ def steps(t: Termination) -> NextStep:
 
 @pytest.fixture
 def view(tmp_path: Path) -> Iterator[View]:
-    opened = View(tmp_path / "0.sqlite", SCHEMA, cluster_id="c")
+    opened = View(tmp_path / "0.sqlite", LISTED_SCHEMA, cluster_id="c")
     yield opened
     opened.close()
 
 
 @pytest.fixture
 def ledger(view: View) -> Ledger:
-    return Ledger(view.connection, steps)
+    return Ledger(view.connection, steps, listed=True)
 
 
 def save(ledger: Ledger, view: View) -> None:
@@ -109,7 +109,7 @@ def test_counts_follow_each_order_and_survive_a_restart(ledger: Ledger, view: Vi
     ledger.fold(decision("a", orders=("order-2",)))  # a second order comes to want a call that is known
     ledger.fold(ended(Status.CANCELLED, call_id="b"))
     save(ledger, view)
-    again = Ledger(view.connection, steps)
+    again = Ledger(view.connection, steps, listed=True)
     wanted = {"matched": 2, "requested": 1, "accepted": 1, "confirmed": 1}
     for order_id in ("order-1", "order-2"):
         assert {name: value for name, value in again.counts(order_id).items() if value} == wanted

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from consumer.kafka.ledger import NOTHING, NextStep
@@ -104,7 +105,7 @@ def test_a_provider_that_can_be_asked_is_asked_before_anything_is_repeated_or_cl
 def test_terminations_of_an_account_that_was_taken_out_of_the_configuration_wait() -> None:
     steps = StepOf({ACCOUNT.name: ACCOUNT}, {"ringg": Ringg()})
     assert steps(told(decision())).step == "send"
-    assert steps(replace(told(decision()), account="gone")) == NOTHING
+    assert steps(msgspec.structs.replace(told(decision()), account="gone")) == NOTHING
 
 
 @pytest.mark.parametrize("capabilities", [BLIND, SEEING], ids=["blind", "seeing"])

@@ -1,9 +1,9 @@
 """What is done next where the provider can be asked first: looks, whole scopes, and calls that a scope's stop covers."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from consumer.kafka.order_book import StoredOrderBook
 from consumer.model.events import Position

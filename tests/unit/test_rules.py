@@ -1,10 +1,11 @@
+import re
 import sys
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from consumer.model import Call, CallEvent, EventType, Stop, rule
+from consumer.model import Call, CallEvent, EventType, Over, Stop, Totals, rule
 from consumer.model.orders import OPT_OUT, RULE, Mode
 from consumer.model.rules import EventRule, RuleError, configured
 from consumer.model.scopes import Scope, ScopeError, ScopeKind
@@ -106,6 +107,49 @@ def test_an_event_type_that_does_not_exist_is_refused_with_those_that_do() -> No
         @rule(on="ended")
         def one(event: CallEvent, call: Call) -> Stop | None:
             return None
+
+
+@pytest.mark.parametrize(
+    ("over", "says"),
+    [
+        (("campaigns", "10m"), "there are no totals over 'campaigns'; there are campaign, agent, account, number"),
+        (("campaign", "10"), "over.window: a duration needs a unit"),
+        (("campaign", "0s"), "more than nothing and at most 31d"),
+        (("campaign", "32d"), "more than nothing and at most 31d"),
+        (("campaign", 60.0, -1), "at_least of 0 or more"),
+    ],
+)
+def test_totals_that_there_are_not_are_refused(over: tuple[Any, ...], says: str) -> None:
+    with pytest.raises(RuleError, match=re.escape(says)):
+        Over(*over)
+
+
+def one_over_cost(told: CallEvent) -> float | None:
+    return 1 / (told.cost or 0.0)
+
+
+def test_a_rule_sees_events_or_totals_and_adds_up_what_an_event_has() -> None:
+    def one(totals: Totals) -> Stop | None:
+        return None
+
+    with pytest.raises(RuleError, match="either events"):
+        rule(on="analysis", over=Over("campaign", "1h"))(one)  # type: ignore[call-overload]
+    with pytest.raises(RuleError, match="measure 'm': an event has no 'analisys'"):
+        rule(over=Over("campaign", "1h"), measures={"m": "analisys.score"})(one)
+    made = rule(over=Over("campaign", "1h"), measures={"m": one_over_cost})(one)
+    assert made.measures["m"].of(event(cost=0.0)) is None  # a measure that raises adds nothing
+    assert made.measures["m"].of(event(cost=2.0)) == 500_000
+
+
+def test_totals_stop_their_own_scope_or_every_campaign_of_an_account() -> None:
+    number = Totals("acme", "number", NUMBER, 0.0)
+    (stop,) = number.stops(reason="because", values={"a": 1})
+    assert (stop.scope, stop.hold, stop.values) == (Scope.numbers([NUMBER]), 30 * DAY, {"a": 1})
+    account = Totals("acme", "account", "", 0.0, heard_of={"campaign": ("a", "b")})
+    assert [one.hold for one in account.stops(reason="because", hold="1h")] == [3_600.0, 3_600.0]
+    assert [one.hold for one in account.stops(reason="because", hold="until-released")] == [None, None]
+    with pytest.raises(RuleError, match="totals have no 'fialed'; there are queued"):
+        account.share("fialed", "finished")
 
 
 def test_rules_are_found_by_entry_point_or_by_module_and_name(monkeypatch: pytest.MonkeyPatch) -> None:

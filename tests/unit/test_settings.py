@@ -36,6 +36,7 @@ ACCOUNT: dict[str, Any] = {"provider": "ringg", "api_key": "key-a", "webhook": {
 OTHER = ACCOUNT | {"api_key": "key-b", "webhook": {"auth": AUTH | {"secret": "secret-of-b"}}}
 OPERATOR = {"name": "ops", "role": "operator", "token": "ops-token"}
 RULE = {"name": "r", "when": "true", "stop": {"scope": "call"}}
+SIGNALLED = {"name": "qa", "handler": "manual", "signal": {"auth": {"type": "bearer", "secret": "a-qa-tools-secret"}}}
 
 
 def load(folder: Path, content: Any, environ: Mapping[str, str] | None = None) -> Settings:
@@ -247,12 +248,26 @@ def test_protected_numbers_are_normalised_as_those_of_calls_are(tmp_path: Path) 
         ({"rules": [RULE | {"handler": "m:f"}]}, "rules[0]", "two rules in one"),
         ({"rules": [{"name": "r"}]}, "rules[0]", "no condition"),
         ({"rules": [{"name": "r", "when": "true"}]}, "rules[0]", "stops nothing"),
-        (
-            {"rules": [{"name": "r", "handler": "m:f", "over": {"scope": "agent", "window": "1m"}}]},
-            "rules[0].over",
-            "expression",
-        ),
         ({"rules": [RULE | {"over": {"scope": "agent", "window": "1m"}}]}, "rules[0].stop.scope", "cannot name"),
+        ({"rules": [RULE | {"over": {"scope": "account", "window": "1m"}}]}, "rules[0].stop.scope", "cannot name"),
+        ({"rules": [RULE | {"measures": {"score": "event.cost"}}]}, "rules[0].measures", "over totals"),
+        ({"rules": [RULE | {"signal": {"auth": "none"}}]}, "rules[0].signal", "no signal"),
+        (
+            {"rules": [RULE | {"throttle": {"matches": {"count": 5, "within": "1m", "of": 3}}}]},
+            "rules[0].throttle.matches.of",
+            "never be so many",
+        ),
+        (
+            {"rules": [SIGNALLED, SIGNALLED | {"name": "other"}]},
+            "rules[1].signal.auth",
+            "may post the other",
+        ),
+        (
+            {"operators": [OPERATOR], "http": {"host": "0.0.0.0"}, "rules": [SIGNALLED | {"signal": {"auth": "none"}}]},
+            "rules[0].signal.auth",
+            "anybody could have calls stopped",
+        ),
+        ({"rules": [RULE | {"budget": "0s"}]}, "rules[0].budget", "greater than 0"),
         ({"rules": [RULE | {"mode": "canary"}]}, "rules[0].mode", "without a share"),
         ({"rules": [RULE | {"mode": "canary", "canary": {}}]}, "rules[0].canary", "stops nothing"),
         ({"rules": [RULE | {"canary": {"share": 1.5}}]}, "rules[0].canary.share", "less than or equal to 1"),

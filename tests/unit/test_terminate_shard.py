@@ -10,12 +10,13 @@ import pytest
 from consumer.kafka.order_book import StoredOrderBook
 from consumer.kafka.topics import Topics
 from consumer.kafka.view import View
-from consumer.model.codec import decode_termination_record, encode_termination_record
 from consumer.model.identity import termination_id
 from consumer.model.orders import Mode
 from consumer.model.status import Status
+from consumer.model.termination_codec import decode_termination_record, encode_termination_record
 from consumer.model.terminations import AnswerClass, Record, Result, State
-from consumer.terminate.shard import SCHEMA, Choice, TerminateShard
+from consumer.terminate.choosing import Choice
+from consumer.terminate.shard import SCHEMA, TerminateShard
 from handlers.providers.table import PROVIDERS
 from tests.unit.values import ACCOUNT, account, answered, attempt, closed, decision, ended, order
 
@@ -59,7 +60,7 @@ def read(shard: TerminateShard, *records: Record) -> list[Result]:
 
 
 def choose(shard: TerminateShard) -> Choice:
-    return shard.choose(ACME, NOW, 100, set())
+    return shard.chooser.choose(ACME, NOW, 100, set())
 
 
 def test_a_call_that_came_back_to_wait_is_named_once_and_its_earlier_stop_is_missed(

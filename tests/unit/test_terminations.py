@@ -118,9 +118,9 @@ def test_the_most_urgent_lane_and_the_most_serious_mode_win() -> None:
 
 def test_a_termination_adds_one_to_each_count_it_has_reached() -> None:
     t = told(decision(), attempt(), answered(AnswerClass.ACCEPTED))
-    assert contribution(t) == {"matched": 1, "requested": 1, "accepted": 1}
-    assert contribution(fold_termination(t, ended(Status.CANCELLED)))["confirmed"] == 1
-    assert contribution(None) == {}
+    assert contribution(t) == ("matched", "requested", "accepted")
+    assert "confirmed" in contribution(fold_termination(t, ended(Status.CANCELLED)))
+    assert contribution(None) == ()
 
 
 def test_every_state_that_is_over_has_a_count() -> None:

@@ -7,6 +7,7 @@ body becomes none.
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 from multidict import CIMultiDict
@@ -46,7 +47,7 @@ def test_a_documented_payload_becomes_exactly_the_events_it_tells_of(path: Path)
     told: list[dict[str, Any]] = [
         {
             name: value
-            for name, value in event._asdict().items()
+            for name, value in msgspec.structs.asdict(event).items()
             if name not in NOT_OF_THE_BODY and value is not None and value is not False and value != {}
         }
         for event in events

@@ -1,0 +1,36 @@
+"""What a backtest tries: rules, in a setting."""
+
+from dataclasses import dataclass, field, replace
+
+from consumer.backtest.course import Course, Setting, Witness, nobody
+from consumer.backtest.recorded import Recorded
+from consumer.backtest.result import Named
+from consumer.backtest.tally import Tally
+from consumer.model.rule_set import RuleSet
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``rules`` are tried in ``setting``. ``beside`` are rules in force, run along to see what overlaps."""
+
+    rules: RuleSet
+    setting: Setting = field(default_factory=Setting)
+    beside: RuleSet = field(default_factory=RuleSet)
+    witness: Witness = nobody
+
+    @property
+    def tested(self) -> list[Named]:
+        return [Named(rule.name, rule.version, rule.hash, rule.mode) for rule in self.rules]
+
+    def with_witness(self, witness: Witness) -> "Plan":
+        """Have somebody told of everything that the rules make."""
+        return replace(self, witness=witness)
+
+    def course(self, tally: Tally, recorded: Recorded | None = None) -> Course:
+        """Begin at the beginning."""
+        every = RuleSet.of([*self.rules, *self.beside])
+        return Course(every, self.setting, tally, recorded=recorded, witness=self.witness)
+
+    def tally(self) -> Tally:
+        """Count from nothing."""
+        return Tally(rule.name for rule in self.rules)

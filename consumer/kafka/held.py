@@ -1,0 +1,50 @@
+"""A partition that a worker holds: its shard, how far it has been read, and what of that is not saved yet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from consumer.kafka.reader import LogRecord
+from consumer.kafka.shard import Shard
+
+
+@dataclass(slots=True)
+class Held:
+    """A partition we hold: its shard, and how far it has been read."""
+
+    shard: Shard
+    committed: dict[str, int]
+    ends: dict[str, int]
+    next: dict[str, int] = field(default_factory=dict)
+    begun: dict[str, int] = field(default_factory=dict)
+    live: bool = False
+    caught_up: bool = False
+    unsaved: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    unsaved_records: int = 0
+
+    def folded(self, topic: str, records: Sequence[LogRecord]) -> None:
+        """Note what has been folded, and written about, since the view was last saved."""
+        last = records[-1]
+        self.unsaved[topic, last.partition] = last.offset + 1, last.timestamp
+        self.unsaved_records += len(records)
+
+    def save(self) -> dict[tuple[str, int], int]:
+        """Save what has been folded; gives the offsets that may be committed from now on.
+
+        Where that fails the shard may have forgotten what it was to save, so nothing tries it again.
+        """
+        unsaved, self.unsaved, self.unsaved_records = self.unsaved, {}, 0
+        offsets = {key: following for key, (following, _) in unsaved.items()}
+        with self.shard.view.transaction(offsets, {key: stamp for key, (_, stamp) in unsaved.items()}) as connection:
+            self.shard.save(connection)
+        return offsets
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """How far one partition has been read: for readiness, metrics and the page."""
+
+    partition: int
+    position: int
+    end: int
+    live: bool
+    caught_up: bool

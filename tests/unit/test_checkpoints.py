@@ -1,0 +1,58 @@
+"""The journals of views are emptied beside whoever writes them."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from consumer.kafka import checkpoints
+from consumer.kafka.checkpoints import checkpoint, checkpoint_views, due
+from consumer.kafka.view import View
+
+WRITTEN_BYTES = 6_000_000
+SCHEMA = "CREATE TABLE IF NOT EXISTS things (n INTEGER PRIMARY KEY, text TEXT);"
+
+
+def written(path: Path) -> View:
+    view = View(path, SCHEMA, cluster_id="c")
+    with view.transaction({("topic", 0): 5}) as connection:
+        connection.executemany("INSERT INTO things VALUES (?, ?)", [(n, "x" * 1_000) for n in range(6_000)])
+    return view
+
+
+async def test_a_long_journal_is_moved_into_its_file_while_the_view_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.01)
+    path = tmp_path / "correlate" / "0.sqlite"
+    view = written(path)
+    assert list(due(tmp_path)) == [path]
+    assert path.stat().st_size < WRITTEN_BYTES
+    task = asyncio.create_task(checkpoint_views(tmp_path))
+    async with asyncio.timeout(10):
+        while path.stat().st_size < WRITTEN_BYTES:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with view.transaction({("topic", 0): 6}) as connection:
+        connection.execute("INSERT INTO things VALUES (9999, 'later')")
+    view.close()
+    again = View(path, SCHEMA, cluster_id="c")
+    assert again.offsets == {("topic", 0): 6}
+    assert again.connection.execute("SELECT count(*) FROM things").fetchone() == (6_001,)
+
+
+def test_a_short_journal_is_left_alone(tmp_path: Path) -> None:
+    View(tmp_path / "correlate" / "0.sqlite", SCHEMA, cluster_id="c")
+    assert due(tmp_path) == {}
+
+
+def test_a_view_that_was_thrown_away_is_not_made_again(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "0.sqlite")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "0.sqlite").write_bytes(b"no database" * 1_000)
+    with pytest.raises(sqlite3.DatabaseError):
+        checkpoint(tmp_path / "0.sqlite")
