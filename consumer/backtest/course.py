@@ -14,7 +14,7 @@ from consumer.backtest.lives import Lives
 from consumer.backtest.orders import Orders
 from consumer.backtest.recorded import Change, Recorded
 from consumer.backtest.tally import Tally, label_of
-from consumer.correlate.ask_rules import Rules
+from consumer.correlate.ask_rules import NOTHING, Asked, Rules
 from consumer.correlate.decide import decision, orders_for, scope_decisions
 from consumer.model.calls import Call, carried_on, fold
 from consumer.model.events import CallEvent, Position
@@ -103,7 +103,9 @@ class Course:
         if begun:
             self.events += 1
             if event.type in self._rules.wanted:
-                orders = self._ask(event, after)
+                asked = self._rules.judge(event, after, self._orders)
+                if asked is not NOTHING:
+                    orders = self._said(asked)
         else:
             self.warmed_up += 1
         if self._orders.any and after.terminable:
@@ -142,8 +144,8 @@ class Course:
             elif (record := self._orders.put_fact(change)) is not None:
                 self._meet(record, at)
 
-    def _ask(self, event: CallEvent, call: Call) -> Sequence[StopOrder]:
-        asked = self._rules.judge(event, call, self._orders)
+    def _said(self, asked: Asked) -> Sequence[StopOrder]:
+        """Give the orders that follow from what the rules said of an event."""
         for failure in asked.failures:
             self._tally.failed(failure.rule, failure.error)
         return [*asked.orders, *self._ask_about_matches(asked.matches)] if asked.matches else asked.orders

@@ -39,10 +39,15 @@ class Lives:
 
     def put(self, call: Call, before: Call | None) -> None:
         """Keep a call; ``before`` is what was met."""
-        name = call.name
+        name = (call.account, call.call_id)
         self._calls[name] = call
         waits = call.terminable
-        waited = before is not None and before.terminable
+        if before is None:
+            waited = False
+        elif before.progress is call.progress:
+            waited = waits
+        else:
+            waited = before.terminable
         if waits is waited:
             if not waits or not _told_late(before, call):
                 return

@@ -29,7 +29,7 @@ def run(path: Path, *, as_json: bool) -> bool:
     document = read_document(path, os.environ)
     file = checked(document, TestFile, {})
     settings = with_rules_of(rules_beside(path, file), Settings())
-    plan = plan_of_trial(settings)
+    plan = plan_of_trial(settings).without_limits()
     account_of = accounts_of_trial(settings, file.provider)
     verdicts = [run_case(case, plan) for case in cases(file, document, account_of, PROVIDERS)]
     failed = sum(not verdict.passed for verdict in verdicts)

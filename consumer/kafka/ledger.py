@@ -207,17 +207,17 @@ class Ledger:
         found: list[Termination] = []
         left = iter(rows)
         while len(found) < limit and (some := list(islice(left, limit - len(found)))):
-            unread = [n for n, one in some if one not in self._changed and one not in self._recent]
-            read = self._rows.at(unread)
-            self._keep({entry.t.termination_id: entry for entry in read.values()})
+            recent = {one: entry for _, one in some if (entry := self._recent.get(one))}
+            read = self._rows.at([n for n, one in some if one not in self._changed and one not in recent])
             for n, termination_id in some:
                 changed = self._changed.get(termination_id)
                 if changed is None:
-                    found.append((read.get(n) or self._recent[termination_id]).t)
+                    found.append((recent.get(termination_id) or read[n]).t)
                 else:
                     following = self._step_of(changed.t)
                     if following.step == step and following.at <= now:
                         found.append(changed.t)
+            self._keep({entry.t.termination_id: entry for entry in read.values()})
         return found
 
     def _keep(self, entries: Mapping[str, Entry]) -> None:

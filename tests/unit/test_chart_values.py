@@ -73,9 +73,10 @@ def test_pod_is_given_longer_to_stop_than_it_takes() -> None:
     assert values["terminationGracePeriodSeconds"] > shutdown_seconds + forget_the_pod_seconds
 
 
-def test_nothing_outside_webhooks_is_published() -> None:
-    paths = re.findall(r"path: (\S+)", (CHART / "templates" / "ingress.yaml").read_text())
-    assert paths == ["/webhooks"]
+def test_only_webhooks_and_signals_are_published() -> None:
+    template = (CHART / "templates" / "ingress.yaml").read_text()
+    assert re.findall(r"path: (.+)", template) == ["{{ . }}"]
+    assert re.findall(r"range list (.+) }}", template) == ['"/webhooks" "/signals"']
 
 
 def test_user_of_the_image_is_the_user_of_the_pod() -> None:

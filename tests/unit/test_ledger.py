@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from consumer.kafka import ledger as ledger_module
 from consumer.kafka.ledger import LISTED_SCHEMA, NOTHING, Ledger, NextStep
 from consumer.kafka.view import View
 from consumer.model.identity import termination_id
@@ -48,6 +49,23 @@ def test_the_most_urgent_lane_leaves_first_and_in_it_who_waits_longest(ledger: L
     assert calls(ledger.to_send(ACCOUNT, 10.0, 2, {termination_id(ACCOUNT, "a", 0)})) == ["b", "c"]
     assert ledger.to_send("another", 10.0, 10, set()) == []
     assert (ledger.backlog(ACCOUNT), ledger.backlog("another")) == (4, 0)
+
+
+def test_few_are_kept_in_memory_however_many_are_asked_for(
+    ledger: Ledger, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "RECENT", 3)
+    names = [f"call-{n:02}" for n in range(20)]
+    for n, call_id in enumerate(names):
+        ledger.fold(decision(call_id, since=float(n + 1)))
+        if n % 4 == 0:
+            save(ledger, view)
+    save(ledger, view)
+    ledger.fold(attempt(call_id="call-07"))
+    for limit in (1, 2, 5, 7, 19, 20):
+        expected = [name for name in names if name != "call-07"][:limit]
+        assert calls(ledger.to_send(ACCOUNT, 2_000.0, limit, set())) == expected
+    assert len(ledger._recent) <= 3
 
 
 def test_nothing_is_sent_before_its_time(ledger: Ledger, view: View) -> None:
