@@ -78,6 +78,10 @@ from handlers.providers.table import PROVIDERS
 logger = logging.getLogger(__name__)
 
 PORTS_TO_TRY = 50
+LOG_RECORDS_UNSAVED = 6
+"""Of what requests came to: mostly a request's attempts and outcomes are then saved together."""
+LEDGER_CACHE_KIBIBYTES = 16 * 1_024
+"""Only partitions that accounts fall on have anything to keep, and accounts are few."""
 STOP_ORDERS_UNREAD = "the stop orders are still being read"
 PARTITIONS_UNREAD = "partitions are still being taken over or read"
 TERMINATION_LOG_UNREAD = "the termination log is still being read"
@@ -306,13 +310,15 @@ class Service:
         accounts = self.settings.accounts
 
         def open_shard(partition: int) -> TerminateShard:
-            view = parts.view("terminate", partition, TERMINATE_SCHEMA)
+            view = parts.view("terminate", partition, TERMINATE_SCHEMA, cache_kibibytes=LEDGER_CACHE_KIBIBYTES)
             return TerminateShard(
                 view, topics=parts.topics, book=parts.feed.book, accounts=accounts, providers=PROVIDERS
             )
 
         names = [parts.topics.terminations.name, parts.topics.termination_log.name]
-        worker, reader = await self._start_worker(parts, "terminate", names, open_shard)
+        worker, reader = await self._start_worker(
+            parts, "terminate", names, open_shard, pace=Pace(save_at_records=LOG_RECORDS_UNSAVED)
+        )
         self._here.terminate = role = TerminateRole(
             parts=LoopParts(worker, parts.producer, parts.topics, lambda: reader.generation),
             accounts=accounts,

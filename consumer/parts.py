@@ -8,7 +8,7 @@ from consumer.kafka.connection import Connection
 from consumer.kafka.order_feed import OrderFeed
 from consumer.kafka.producer import Producer
 from consumer.kafka.topics import Cluster, Topic, Topics
-from consumer.kafka.view import View
+from consumer.kafka.view import CACHE_KIBIBYTES, View
 from consumer.ruling import InForce
 
 
@@ -25,11 +25,13 @@ class Parts:
     node: str
     views: Path
 
-    def view(self, role: str, partition: int, schema: str, *beside: Topic) -> View:
+    def view(
+        self, role: str, partition: int, schema: str, *beside: Topic, cache_kibibytes: int = CACHE_KIBIBYTES
+    ) -> View:
         """Open the view of a partition; ``beside`` are other topics that the role keeps offsets of in its rows."""
         others = {topic.name: self.cluster.topic_ids.get(topic.name, "") for topic in beside}
         path = self.views / role / f"{partition}.sqlite"
-        return View(path, schema, cluster_id=self.cluster.cluster_id, beside=others)
+        return View(path, schema, cluster_id=self.cluster.cluster_id, beside=others, cache_kibibytes=cache_kibibytes)
 
 
 def node_name(data_dir: Path) -> str:

@@ -21,3 +21,9 @@ def count_events(counted: Mapping[tuple[str, str], int]) -> None:
 def _events(account: str, kind: str) -> Counter:
     """Finding a labelled counter costs more than counting, so it is kept; accounts and types are few."""
     return EVENTS.labels(account, kind)
+
+
+@cache
+def decisions(account: str) -> Counter:
+    """Give the counter of an account's decisions; a stop of a campaign makes a million of them."""
+    return DECISIONS.labels(account)

@@ -121,6 +121,10 @@ class CorrelateShard:
         """A view that never saw an order applied (a new or rebuilt one) is reconciled as a whole by ``work``."""
         self._counting.caught_up = caught_up
 
+    @property
+    def urgent(self) -> bool:
+        return False
+
     def looks_into_rows(self, now: float) -> bool:
         """Whether ``work`` would look for calls: it finds those that are saved."""
         orders = self._scan is not None or (self._feed.ready and self._applied != self._feed.next_offset)
@@ -208,7 +212,7 @@ class CorrelateShard:
         wanted = orders_for(call, self._feed.book, self._protected, now)
         if all(record.order.order_id in call.decided for record in wanted):
             return call, []
-        metrics.DECISIONS.labels(call.account).inc()
+        metrics.decisions(call.account).inc()
         if self._wants_counts:
             self._stopping.note(call, wanted)
         record = decision(call, wanted, position, now, bulk=bulk)

@@ -95,6 +95,10 @@ class GuardShard:
         if caught_up and self._asking:
             self._asking.look_again()
 
+    @property
+    def urgent(self) -> bool:
+        return True
+
     def looks_into_rows(self, now: float) -> bool:  # noqa: ARG002 -- the worker's protocol
         return True
 

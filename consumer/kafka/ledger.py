@@ -69,6 +69,8 @@ class Ledger:
         self._changed: dict[str, Entry] = {}
         self._steps: dict[str, NextStep] = {}
         self._recent: dict[str, Entry] = {}
+        self._unknown: set[str] = set()
+        self._has_work = False
         self._counts: dict[tuple[str, str], int] = {}
         self._states: dict[tuple[str, State], int] = {}
         self._standing: dict[tuple[str, State], int] = {
@@ -88,6 +90,22 @@ class Ledger:
         entry = self._entry(termination_id)
         return entry.t if entry else None
 
+    @property
+    def has_work(self) -> bool:
+        """Whether something may have to be sent that ``to_send`` does not find before the next ``save``."""
+        return self._has_work
+
+    def load(self, termination_ids: Iterable[str]) -> None:
+        """Bring to hand what is about to be folded; what is not known is remembered until the next ``save``."""
+        missing = [
+            one
+            for one in dict.fromkeys(termination_ids)
+            if one not in self._changed and one not in self._recent and one not in self._unknown
+        ]
+        found = {entry.t.termination_id: entry for entry in self._rows.find_all(missing)}
+        self._unknown.update(one for one in missing if one not in found)
+        self._recent.update(found)
+
     def fold(self, record: Record) -> tuple[Termination | None, Termination | None]:
         """Fold one record; gives the termination before and after. The end of a call nobody wanted stopped is no news."""
         known = self._entry(record.termination_id)
@@ -99,6 +117,7 @@ class Ledger:
             entry = known._replace(t=after, state=after.state) if known else self._rows.new(after)
             self._changed[after.termination_id] = entry
             self._steps.pop(after.termination_id, None)
+            self._has_work = self._has_work or entry.state is State.WAITING
             self._count(known, entry)
             if known is None or known.state is not entry.state:
                 self._on_change(after, entry.state)
@@ -121,6 +140,8 @@ class Ledger:
         self._steps.clear()
         self._counts.clear()
         self._states.clear()
+        self._unknown.clear()
+        self._has_work = False
 
     def to_send(
         self,
@@ -193,7 +214,7 @@ class Ledger:
 
     def _entry(self, termination_id: str) -> Entry | None:
         known = self._changed.get(termination_id) or self._recent.get(termination_id)
-        return known or self._rows.find(termination_id)
+        return known if known or termination_id in self._unknown else self._rows.find(termination_id)
 
     def _step_of(self, t: Termination) -> NextStep:
         """Give the next step of one that has changed; it is asked for more often than it changes."""

@@ -19,6 +19,11 @@ class Shard(Protocol):
         """Whether ``save`` has anything to write."""
         ...
 
+    @property
+    def urgent(self) -> bool:
+        """Whether what has been folded is to be saved at once, since it is looked for in the rows."""
+        ...
+
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
         """Fold records of one topic; gives what is to be written, nothing while not ``live``."""
         ...

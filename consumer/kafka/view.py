@@ -56,6 +56,7 @@ class View:
         cluster_id: str,
         beside: Mapping[str, str] = NOTHING_BESIDE,
         connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
+        cache_kibibytes: int = CACHE_KIBIBYTES,
     ) -> None:
         """Open the file, or make it anew where it cannot be trusted.
 
@@ -65,10 +66,12 @@ class View:
             cluster_id: the Kafka cluster this is a view of.
             beside: ids, by name, of other topics that the role keeps offsets of in its rows.
             connect: opens the file, with the arguments of ``sqlite3.connect``.
+            cache_kibibytes: the most that is kept of the file in memory.
 
         """
         self.path = path
         self._connect = connect
+        self._cache_kibibytes = cache_kibibytes
         self.offsets: dict[tuple[str, int], int] = {}
         self.stamps: dict[tuple[str, int], int] = {}
         self.logs: dict[str, str] = {}
@@ -92,7 +95,7 @@ class View:
             connection.execute("PRAGMA busy_timeout = 5000")
             connection.execute(f"PRAGMA wal_autocheckpoint = {LONG_JOURNAL_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {KEPT_JOURNAL_BYTES}")
-            connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+            connection.execute(f"PRAGMA cache_size = -{self._cache_kibibytes}")
             connection.execute("CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS offsets (topic TEXT, partition INTEGER, next INTEGER, stamp INTEGER,"

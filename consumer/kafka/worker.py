@@ -329,7 +329,7 @@ class FoldingWorker:
             held.folded(topic, records)
         self._midway = False
         for held, _, _ in folded:
-            if held.unsaved_records >= self._pace.save_at_records:
+            if held.unsaved_records >= self._pace.save_at_records or held.shard.urgent:
                 await self._save(held)
             self._advance(held)
         self._on_folded()

@@ -10,12 +10,9 @@ from hashlib import blake2b
 
 def digest(parts: Iterable[str], size_bytes: int = 16) -> str:
     """Hash ``parts`` into ``2 * size_bytes`` hexadecimal characters."""
-    h = blake2b(digest_size=size_bytes)
-    for part in parts:
-        data = part.encode()
-        h.update(len(data).to_bytes(4, "big"))
-        h.update(data)
-    return h.hexdigest()
+    told = [part.encode() for part in parts]
+    framed = b"".join(len(data).to_bytes(4, "big") + data for data in told)
+    return blake2b(framed, digest_size=size_bytes).hexdigest()
 
 
 def termination_id(account: str, call_id: str, episode: int) -> str:

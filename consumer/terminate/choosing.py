@@ -59,7 +59,7 @@ class Chooser:
 
     def emptied(self, account: str) -> None:
         """Note that nothing of an account is left to be sent now: the linger begins anew with the next call."""
-        if (gathering := self._gathering.get(account)) and not self._ledger.dirty:
+        if (gathering := self._gathering.get(account)) and not self._ledger.has_work:
             gathering.emptied()
 
     def is_looking_further(self, account: str) -> bool:

@@ -66,15 +66,12 @@ class TerminateShard:
         return self.ledger.dirty
 
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
+        read = [(record.timestamp / 1_000, changes) for record in records if (changes := _read(record))]
+        self.ledger.load(change.termination_id for _, changes in read for change in changes)
         outputs: list[OutRecord] = []
-        for record in records:
-            try:
-                changes = decode_termination_records(record.value)
-            except CodecError as error:
-                logger.error("%s/%d@%d is skipped: %s", record.topic, record.partition, record.offset, error)
-                continue
+        for logged_at, changes in read:
             for change in changes:
-                outputs += self._fold_one(change, record.timestamp / 1_000, live=live)
+                outputs += self._fold_one(change, logged_at, live=live)
         return outputs
 
     def _fold_one(self, change: Record, logged_at: float, *, live: bool) -> list[OutRecord]:
@@ -98,6 +95,10 @@ class TerminateShard:
     def go_live(self, *, caught_up: bool) -> None:
         self._live = True
         self.caught_up = caught_up
+
+    @property
+    def urgent(self) -> bool:
+        return self.ledger.has_work
 
     def looks_into_rows(self, now: float) -> bool:  # noqa: ARG002 -- the worker's protocol
         return True
@@ -169,3 +170,11 @@ class TerminateShard:
             self._answered.setdefault(change.account, set()).add(change.request_id)
         if isinstance(change, Decision) and after is not None and after.state is State.WAITING:
             self.chooser.came(after, bulk=change.bulk)
+
+
+def _read(record: LogRecord) -> Sequence[Record]:
+    try:
+        return decode_termination_records(record.value)
+    except CodecError as error:
+        logger.error("%s/%d@%d is skipped: %s", record.topic, record.partition, record.offset, error)
+        return ()

@@ -55,6 +55,10 @@ class EchoShard:
     def go_live(self, *, caught_up: bool) -> None:
         self.went_live.append(caught_up)
 
+    @property
+    def urgent(self) -> bool:
+        return False
+
     def looks_into_rows(self, now: float) -> bool:  # noqa: ARG002 -- the worker's protocol
         return self.looks
 
