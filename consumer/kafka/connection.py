@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from consumer.kafka.closed_transport import take_closed_for_lost
 from consumer.kafka.errors import LogUnavailable
+
+take_closed_for_lost()
 
 
 @dataclass(frozen=True, slots=True)

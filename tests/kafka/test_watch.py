@@ -65,7 +65,7 @@ async def test_partition_that_is_fetched_no_more_ends_the_role_and_readiness_goe
             await until(lambda: not check.passes().ok)
             assert not task.done()
             assert check.passes().reason.startswith(f"{topic}/1 stands at 5, its end is 10, for ")
-            await asyncio.wait([task], timeout=15)
+            await asyncio.wait([task], timeout=45)
             with pytest.raises(
                 Stalled, match=rf"{topic}/1 stands at 5, its end is 10, for [0-9]+ s although Kafka answers"
             ):
@@ -93,7 +93,7 @@ async def test_poll_that_never_returns_ends_the_role(
         monkeypatch.setattr(AIOKafkaConsumer, "getmany", hang)
         await entered.wait()
         await write(log, 10)
-        await asyncio.wait([task], timeout=15)
+        await asyncio.wait([task], timeout=45)
         forever.set()
         with pytest.raises(Stalled, match="stands at 0, its end is 10"):
             task.result()
@@ -104,7 +104,7 @@ async def test_commit_or_take_over_that_never_ends_ends_the_role(
 ) -> None:
     async with installed(kafka_servers, topic_prefix) as log, watched(log, tmp_path) as (worker, _, _, task):
         await worker._lock.acquire()  # whatever holds it
-        await asyncio.wait([task], timeout=15)
+        await asyncio.wait([task], timeout=45)
         worker._lock.release()
         with pytest.raises(Stalled, match="neither folding nor reading has got any further"):
             task.result()

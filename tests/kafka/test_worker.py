@@ -40,9 +40,10 @@ async def test_crash_between_outputs_and_view_repeats_outputs_under_the_same_ids
 ) -> None:
     async with installed(kafka_servers, topic_prefix) as log, log.following(log.topics.terminations) as tail:
         await write(log, 20)
+        failing = Node(log, tmp_path, fails_to_save=True)
         with pytest.raises(ExceptionGroup) as caught:
-            async with Node(log, tmp_path, fails_to_save=True).running():
-                await until(lambda: len(tail.records) == 20)
+            async with failing.running():
+                await until(lambda: len(tail.records) == 20 and failing.shards[0].saved == 20)
         assert caught.group_contains(SaveFailedError)
         assert Node(log, tmp_path).rows() == []
         assert await committed(log) is None
