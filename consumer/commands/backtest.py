@@ -34,7 +34,7 @@ def backtest(  # noqa: PLR0913 -- a command's options are its arguments
 ) -> None:
     """Try rules on what has happened: what they would have stopped, how those calls went on, and what that had saved."""
     # What this needs takes a second to import; a client command is done in half of that.
-    from consumer.commands.backtesting import EXPECTED, Asked, run  # noqa: PLC0415
+    from consumer.commands.backtesting import EXPECTED, Asked, run  # noqa: PLC0415 -- as in commands.serve
 
     with failures_shown(*EXPECTED):
         asked = Asked(rules, events, since, until, tuple(expect or ()), provider, decisions, config)

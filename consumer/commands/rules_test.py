@@ -23,7 +23,7 @@ def rules_test(
 ) -> None:
     """Run the tests of rules: events go in, and the orders that are made are held against those expected."""
     # What this needs takes a second to import; a client command is done in half of that.
-    from consumer.commands.rules_testing import run  # noqa: PLC0415
+    from consumer.commands.rules_testing import run  # noqa: PLC0415 -- as in commands.serve
 
     with failures_shown():
         passed = run(file, as_json=as_json)
