@@ -1,5 +1,6 @@
 """A backtest over the topics of a service: what its rules did in shadow, they would have done."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +44,14 @@ RETRIED = cel_rule(
 RULES = [in_shadow(rule) for rule in (opt_out, explodes, stops_its_campaign, RETRIED)]
 
 
+async def a_moment_of_its_own() -> float:
+    """Give a moment that lies milliseconds, in which Kafka counts, from what was written before and will be after."""
+    await asyncio.sleep(0.01)
+    moment = time.time()
+    await asyncio.sleep(0.01)
+    return moment
+
+
 async def live(join: Joining) -> float:
     """Play a day of calls in which every rule has something to say, each thing after the other has had its effect.
 
@@ -61,7 +70,7 @@ async def live(join: Joining) -> float:
     await join.decided("listed-4")
     await join.event("late", campaign_id="d", number="+15550002001")
     await join.decided("late")
-    noon = time.time()
+    noon = await a_moment_of_its_own()
     await join.order(Scope.agent("a"), mode=Mode.ENFORCE)
     await join.decided("listed-5")
     await join.event("asks", campaign_id="c", args={"stop campaign": True, "explode": True})
