@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 QUIX   := .tools/quix
+JOBS   ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format typecheck simulate bench chart e2e clean
@@ -14,9 +15,9 @@ help: ## show this
 run: $(VENV)/.run ## start everything with a simulated campaign, until Ctrl-C
 	@exec $(BIN)/callbreaker demo
 
-test: $(VENV)/.dev ## run every test: real Kafka, real processes, real Chromium
+test: $(VENV)/.dev ## run every test: real Kafka, real processes, real Chromium; JOBS=2 at a time
 	@scripts/ensure-chromium.sh
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 e2e: $(VENV)/.dev ## run only the tests that start the service as a process
 	@$(BIN)/python -m pytest -m end_to_end $(PYTEST_ARGS)

@@ -60,10 +60,8 @@ async def decode(connection: Connection, topics: Topics, marks: Marks) -> None:
     done = 0
     async with open_span(connection, topics.call_events, name="bench") as span:
         async for batch in span.batches():
-            for record in batch:
-                decode_event(
-                    record.value, Position(record.topic, record.partition, record.offset), record.timestamp / 1_000
-                )
+            for time_ms, partition, offset, _, value in batch:
+                decode_event(value, Position(topics.call_events.name, partition, offset), time_ms / 1_000)
             done += len(batch)
             marks.note(done)
 

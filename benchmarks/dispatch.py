@@ -4,7 +4,8 @@
   request, divided by what the rate allows: 1,000 requests at 50/s, 20 s. No request may leave before it is full.
 * **One call**: at 500 events a second, from a webhook that makes a rule stop another call until the provider is asked to.
   Divided by the bare Kafka hops on that way, taken in turns in the same run (``dispatch_latency.py``).
-* **An outage**: 1,000,000 terminations wait for a provider that cannot be reached (``dispatch_outage.py``).
+* **A takeover**: the owner of an account dies with 200,000 decisions in the log (``dispatch_takeover.py``).
+* **An outage**: 1,000,000 terminations wait for a provider that cannot be reached, and then can (``dispatch_outage.py``).
 * The provider judges each: calls cut that nobody ordered, live calls cut, requests over its limit.
 
 Correlate, guard, terminate and ingest are processes of their own; the provider and the load share a core with the broker.
@@ -16,6 +17,7 @@ import time
 from benchmarks.dispatch_latency import latency
 from benchmarks.dispatch_outage import outage
 from benchmarks.dispatch_stage import an_account, campaign_of, playing, roles_running, verdict_figures
+from benchmarks.dispatch_takeover import takeover
 from benchmarks.report import Figure
 from benchmarks.stage import Stage, committed, ends, fill, staged
 from benchmarks.world import ACCOUNT_NAME, PlannedCall, Size, campaign_order
@@ -39,8 +41,10 @@ async def measure() -> list[Figure]:
         stopped = await _stop_a_campaign(stage)
     async with staged(Size(calls=0), "one-call.") as stage:
         one_call = await latency(stage)
+    async with staged(Size(calls=0), "takeover.") as stage:
+        taken_over = await takeover(stage)
     async with staged(Size(calls=0), "outage.") as stage:
-        return [*stopped, *one_call, *await outage(stage)]
+        return [*stopped, *one_call, *taken_over, *await outage(stage)]
 
 
 async def _stop_a_campaign(stage: Stage) -> list[Figure]:

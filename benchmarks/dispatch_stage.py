@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import psutil
 import yaml
 
@@ -47,9 +48,14 @@ class RoleProcess:
     def resident_bytes(self) -> int:
         return int(psutil.Process(self.pid).memory_info().rss)
 
+    def longest_blocks(self) -> tuple[float, float]:
+        """How long its loop was blocked at most, in seconds: of the clock, and of its own CPU time."""
+        ticks = [orjson.loads(line) for line in self.log.with_name("ticks").read_bytes().splitlines()]
+        return max(tick["late"] for tick in ticks), max(tick["busy"] for tick in ticks)
+
 
 @asynccontextmanager
-async def playing(requests_per_second: int) -> AsyncIterator[SimulatedProvider]:
+async def playing(requests_per_second: int, *, api_key: str = API_KEY) -> AsyncIterator[SimulatedProvider]:
     """Start a provider whose calls wait, but for some that are connected; it sends no webhooks."""
     limit = RateLimit(requests_per_second=requests_per_second, burst=5, jitter_seconds=0.1)
     scenario = Scenario(
@@ -60,7 +66,7 @@ async def playing(requests_per_second: int) -> AsyncIterator[SimulatedProvider]:
         outcomes=Outcomes(not_answered=0, failed=0, opt_out=0),
         rate_limit=limit,
     )
-    provider = SimulatedProvider(scenario, port=0, webhook_url=None, api_key=API_KEY)
+    provider = SimulatedProvider(scenario, port=0, webhook_url=None, api_key=api_key)
     await provider.start()
     try:
         yield provider
@@ -94,11 +100,21 @@ def verdict_figures(part: str, provider: SimulatedProvider) -> list[Figure]:
 
 @asynccontextmanager
 async def roles_running(
-    stage: Stage, roles: Sequence[str], accounts: dict[str, dict[str, Any]], rules: Iterable[dict[str, Any]] = ()
+    stage: Stage,
+    roles: Sequence[str],
+    accounts: dict[str, dict[str, Any]],
+    rules: Iterable[dict[str, Any]] = (),
+    *,
+    module: str = "consumer",
 ) -> AsyncIterator[dict[str, RoleProcess]]:
-    """Start each role in a process that may use every core, and wait until all of them are ready."""
+    """Start each role in a process that may use every core, and wait until all of them are ready.
+
+    ``module`` is what runs it: the product, or what also notes how long its event loop is blocked.
+    """
     async with AsyncExitStack() as stack:
-        started = {role: await stack.enter_async_context(_running(stage, role, accounts, rules)) for role in roles}
+        started = {
+            role: await stack.enter_async_context(_running(stage, role, accounts, rules, module)) for role in roles
+        }
         async with aiohttp.ClientSession() as http, asyncio.timeout(READY_SECONDS):
             for process in started.values():
                 while not await _ready(http, process.url):
@@ -122,11 +138,11 @@ def an_account(base_url: str, requests_per_second: int, *, secret: str = SECRET,
 
 @asynccontextmanager
 async def _running(
-    stage: Stage, role: str, accounts: dict[str, dict[str, Any]], rules: Iterable[dict[str, Any]]
+    stage: Stage, role: str, accounts: dict[str, dict[str, Any]], rules: Iterable[dict[str, Any]], module: str
 ) -> AsyncIterator[RoleProcess]:
     folder = stage.folder / role
     folder.mkdir(exist_ok=True)
-    port = _free_port()
+    port = free_port()
     kafka = {"bootstrap_servers": stage.servers, "topic_prefix": stage.connection.topic_prefix}
     config = folder / "callbreaker.yaml"
     settings = {
@@ -139,7 +155,7 @@ async def _running(
     config.write_text(yaml.safe_dump(settings))
     with (folder / "log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "consumer", role, "--config", str(config)),
+            *(sys.executable, "-m", module, role, "--config", str(config)),
             stdout=log,
             stderr=log,
             cwd=Path(__file__).parents[1],
@@ -161,7 +177,7 @@ async def _ready(http: aiohttp.ClientSession, url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

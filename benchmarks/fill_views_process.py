@@ -39,7 +39,8 @@ def fill_one(path: Path, position: Position, numbers: list[int]) -> None:
         for n in numbers[start : start + SAVE_EVERY]:
             calls.put(fold(None, event_of(n, time.time(), position)), None)
         connection.execute("BEGIN IMMEDIATE")
-        calls.save(connection)
+        while calls.save(connection):
+            pass
         connection.execute("COMMIT")
     connection.close()
 

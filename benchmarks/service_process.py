@@ -6,7 +6,6 @@ first view was opened.
 
 import asyncio
 import cProfile
-import logging
 import pstats
 import resource
 import sys
@@ -145,7 +144,6 @@ KINDS = {"through": through, "serving": serving}
 
 
 async def main() -> None:
-    logging.getLogger("consumer.app").setLevel(logging.ERROR)  # what is not there yet is not news here
     job = job_of_this_process()
     watched = Watched()
     async with Service(settings_of(job), frozenset({Role.CORRELATE})) as service:

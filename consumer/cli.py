@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from consumer.commands import config, lever, operate, rule_modes, rules_test, serve
+from consumer.commands import config, explain, lever, operate, rejected, rule_modes, rules_test, serve
 from consumer.commands.backtest import backtest
 from consumer.commands.demo import demo
 from consumer.commands.simulate import simulate
@@ -38,6 +38,8 @@ def callbreaker(
 
 serve.add_to(app)
 operate.add_to(app)
+explain.add_to(app)
+rejected.add_to(app)
 lever.add_to(app)
 app.command(rich_help_panel=TRY_OUT)(demo)
 app.command(rich_help_panel=TRY_OUT)(simulate)

@@ -16,6 +16,8 @@ import orjson
 from yarl import URL
 
 TIMEOUT_SECONDS = 20.0
+REMEDIES = {401: " Set --token or CALLBREAKER_TOKEN.", 503: " Try again in a moment."}
+OPTIONS = {"allow_live": " On the command line: --allow-live."}
 LARGEST_PAGE = 500
 
 
@@ -108,7 +110,7 @@ class OperatorApi:
         if not isinstance(value, dict) or (status >= 300 and "title" not in value):
             raise NotTheApi(f"{self._url} answers with HTTP {status}, but not as the operator API does; check --url.")
         if status >= 300:
-            remedy = {401: " Set --token or CALLBREAKER_TOKEN.", 503: " Try again in a moment."}.get(status, "")
+            remedy = REMEDIES.get(status) or OPTIONS.get(str(value.get("field")), "")
             detail = str(value.get("detail", "")) + ("." + remedy if remedy else "")
             raise Refused(status, str(value["title"]), detail, value.get("field"))
         return value

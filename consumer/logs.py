@@ -18,6 +18,7 @@ from consumer.model.identity import mask_number
 LEVEL_VARIABLE = "CALLBREAKER_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STARTING_SECONDS = 20.0
+_NOISE = ("CoordinatorNotAvailable", "Marking the coordinator dead")
 _SHORTEST_SECRET = 6
 
 _NUMBER = re.compile(r"\+\d(?:[ ().-]?\d){6,14}|(?<![\w.@/-])[1-9]\d{9,14}(?![\w@/-])")
@@ -66,14 +67,20 @@ def secrets_in(value: object) -> Iterable[str]:
 
 
 class _StartNoise(logging.Filter):
-    """Keeps back what the Kafka client calls errors while a broker that has just started finds its feet."""
+    """Keeps back what the Kafka client calls errors while a broker that has just started finds its feet.
+
+    The time runs from the first of them: a first start may need long before it has a broker at all.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._until = time.monotonic() + STARTING_SECONDS
+        self._until = float("inf")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return time.monotonic() > self._until or "CoordinatorNotAvailable" not in record.getMessage()
+        if not any(noise in record.getMessage() for noise in _NOISE):
+            return True
+        self._until = min(self._until, time.monotonic() + STARTING_SECONDS)
+        return time.monotonic() > self._until
 
 
 def level_from_environment() -> int:

@@ -66,10 +66,13 @@ refuses() {  # WHAT THE MESSAGE MUST SAY [HELM OPTION…]
 fetch_tools
 least=$chart/ci/default-values.yaml
 full=$chart/ci/full-values.yaml
+roles=$chart/ci/roles-values.yaml
 
 "$helm" lint --strict "$chart" --values "$least"
 "$helm" lint --strict "$chart" --values "$full"
+"$helm" lint --strict "$chart" --values "$roles"
 accepts least --values "$least"
+accepts roles --values "$roles"
 accepts full --values "$full"
 accepts replicas --values "$least" --set replicas=3
 
@@ -82,6 +85,9 @@ refuses 'config.accounts.acme-ringg.api_key is written out' --values "$least" --
 refuses 'config.operators[0].token is written out' --values "$least" --set 'config.operators[0].token=written-out-secret'
 refuses 'webhook.auth.secrets[1] is written out' --values "$full" --set 'config.accounts.acme-ringg.webhook.auth.secrets[1]=written-out-secret'
 refuses 'one claim serves one pod' --values "$full" --set replicas=2
+refuses 'roles leaves out guard' --values "$least" --set roles.ingest.replicas=2
+refuses 'dataDir.persistent is true with roles' --values "$roles" --set dataDir.persistent=true
+refuses "invalid propertyName 'everything'" --values "$roles" --set roles.everything.replicas=1
 refuses 'ingress.host is empty' --values "$least" --set ingress.enabled=true
 refuses 'config.kafka.security.password is written out' --values "$full" --set config.kafka.security.password=written-out-secret
 refuses "additional properties 'replica' not allowed" --values "$least" --set replica=2

@@ -11,6 +11,14 @@ import pytest_asyncio
 from consumer.kafka.embedded import EmbeddedKafka
 from tests.kafka.helpers import Breakable
 
+LONGEST_FIRST = ("simulation", "end_to_end", "browser", "kafka", "property", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that several processes come to the end together."""
+    place = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.parent.name, 0))
+
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def kafka_servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:

@@ -12,11 +12,13 @@ from consumer.backtest.guarding import NEVER, Guarding
 from consumer.backtest.judge import waits
 from consumer.backtest.lives import Lives
 from consumer.backtest.orders import Orders
+from consumer.backtest.reading import Place, reader_for
 from consumer.backtest.recorded import Change, Recorded
 from consumer.backtest.tally import Tally, label_of
-from consumer.correlate.ask_rules import NOTHING, Asked, Rules
+from consumer.correlate.ask_rules import Asked, Rules
 from consumer.correlate.decide import decision, orders_for, scope_decisions
 from consumer.model.calls import Call, carried_on, fold
+from consumer.model.controls import RuleMode
 from consumer.model.events import CallEvent, Position
 from consumer.model.limits import NO_LIMITS, Limits
 from consumer.model.matches import Match
@@ -61,6 +63,7 @@ class Course:
         witness: Witness = nobody,
     ) -> None:
         rules = RuleSet.of(replace(rule, budget_seconds=NEVER) for rule in rules)  # a busy machine decides nothing here
+        self.read = reader_for(rules)
         self._rules = Rules(rules.on_events)
         self._setting = setting
         self._start = setting.start
@@ -83,36 +86,52 @@ class Course:
         """How many events have gone by."""
         return self.events + self.warmed_up + self.duplicates
 
-    def take(self, event: CallEvent) -> None:
-        """Fold an event, ask the rules, and join its call with the orders."""
+    def take(self, event: CallEvent, place: Place | None = None) -> None:
+        """Fold an event, ask the rules, and join its call with the orders.
+
+        ``place`` is where it was read, for an event that does not say so itself: only few have to.
+        """
         now = event.logged_at
         if self._guard.due_at <= now:
             self._ask_about_totals()
         if self._to_come and self._to_come[0][0] < now:
             self._advance(now)
-        lives = self.lives
-        before = lives.met((event.account, event.call_id), now)
+        begun = now >= self._start
+        wanting = self._rules.wanting(event) if begun else ()
+        if not wanting and not self._guard.counts:
+            self._note(event, place, begun=begun)
+            return
+        before = self.lives.met((event.account, event.call_id), now)
         after = fold(before, event)
         if after is before:
             self.duplicates += 1
             return
-        orders: Sequence[StopOrder] = ()
-        begun = now >= self._start
+        self.events += begun
+        self.warmed_up += not begun
         if self._guard.counts:
             self._guard.count(event, before, after, ask=begun)
-        if begun:
-            self.events += 1
-            if event.type in self._rules.wanted:
-                asked = self._rules.judge(event, after, self._orders)
-                if asked is not NOTHING:
-                    orders = self._said(asked)
-        else:
-            self.warmed_up += 1
-        if self._orders.any and after.terminable:
+        if place is not None:
+            event = event.replaced(position=Position(*place))
+        orders = self._said(self._rules.judge_by(wanting, event, after, self._orders)) if wanting else ()
+        if self._orders.any:
             after = self._join(after, event.position, now)
-        lives.put(after, before)
+        self.lives.put(after, before)
         for order in orders:
             self._propose(order, now)
+
+    def _note(self, event: CallEvent, place: Place | None, *, begun: bool) -> None:
+        """Take an event that no rule has anything to ask about; only an order may."""
+        life = self.lives.note(event)
+        if life is None:
+            self.duplicates += 1
+            return
+        self.events += begun
+        self.warmed_up += not begun
+        if self._orders.any and self._orders.may_cover(life):
+            call = self.lives.settle(life)
+            joined = self._join(call, event.position if place is None else Position(*place), event.logged_at)
+            if joined is not call:
+                self.lives.put(joined, call)
 
     def take_carried(self, call: Call, position: Position | None, logged_at: float) -> None:
         """Take a call that was written as a whole."""
@@ -124,7 +143,7 @@ class Course:
 
     def tidy(self, log_time: float) -> None:
         """Let go of the calls that are over for long; to be called now and then."""
-        for call in self.lives.forget(log_time):
+        for call in self.lives.forget(log_time, self._tally.stopped.__contains__):
             self._tally.ended(call)
 
     def finish(self, until: float | None = None) -> None:
@@ -132,8 +151,9 @@ class Course:
         if self._guard.due_at < NEVER:
             self._ask_about_totals()
         self._advance(float("inf") if until is None else until)
-        for call in self.lives:
-            self._tally.ended(call)
+        for name in list(self._tally.stopped):
+            if (call := self.lives.get(name)) is not None:
+                self._tally.ended(call)
 
     def _advance(self, until: float) -> None:
         """Let the orders and facts come that were recorded before ``until``."""
@@ -141,8 +161,18 @@ class Course:
             at, _, change = heapq.heappop(self._to_come)
             if isinstance(change, StopOrder):
                 self._meet(self._orders.put(change), at)
+            elif isinstance(change, RuleMode):
+                self._orders.set_mode(change)
+            elif isinstance(change, Match):
+                self._take_signal(change)
             elif (record := self._orders.put_fact(change)) is not None:
                 self._meet(record, at)
+
+    def _take_signal(self, signal: Match) -> None:
+        """Ask the rule that a signal is for; one that came before the start only counts."""
+        for order in self._ask_about_matches([signal]):
+            if signal.at >= self._start:
+                self._propose(order, signal.at)
 
     def _said(self, asked: Asked) -> Sequence[StopOrder]:
         """Give the orders that follow from what the rules said of an event."""

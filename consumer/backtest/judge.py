@@ -6,7 +6,7 @@ from typing import Any
 
 from consumer.backtest.lives import Lives
 from consumer.model.calls import Call
-from consumer.model.limits import Count, Limits, Look, Subject, look
+from consumer.model.limits import Count, Limits, Look, Subject, count_of_named, look
 from consumer.model.orders import Author, Fact, FactKind, Mode, StopOrder, effective_mode
 from consumer.model.protected import Protected
 from consumer.model.scopes import ScopeKind, call_keys
@@ -61,7 +61,7 @@ class Judge:
         lives, account = self._lives, order.account
         open_calls = lives.open((account, "account", ""))
         if order.scope.kind is ScopeKind.CALL:
-            return Count(len(order.scope.call_ids), open_calls)
+            return count_of_named(order, open_calls)
         by_campaign: Counter[str] = Counter()
         matched = 0
         for call in self._would_stop(order):

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from consumer.kafka.order_names import AimedNames, Hit, named
+from consumer.kafka.order_names import AimedNames, Hit, Named, named
 from consumer.model.calls import Call
-from consumer.model.controls import Controls
+from consumer.model.controls import Controls, RuleMode
 from consumer.model.order_book import begun
 from consumer.model.orders import Fact, OrderRecord, StopOrder
 from consumer.model.scopes import Key
@@ -17,7 +17,7 @@ class Orders:
     """Orders by id and by what they are aimed at. ``decision_ttl`` is by account, in seconds."""
 
     def __init__(self, decision_ttl: Mapping[str, float] | None = None) -> None:
-        self.controls = Controls()  # nothing is set at run time: rules are tried as they are written
+        self.controls = Controls()
         self._decision_ttl = decision_ttl or {}
         self.any = False
         self._records: dict[str, OrderRecord] = {}
@@ -34,6 +34,10 @@ class Orders:
         """Every order, in force or not, whose scope covers the call."""
         hits = self._names.hits(call)
         return self._found(call.account, hits) if hits else NONE
+
+    def may_cover(self, call: Named) -> bool:
+        """Whether any order, in force or not, may cover a call with these names."""
+        return bool(self._names.hits(call))
 
     def with_scope_keys(self, account: str, keys: Sequence[Key]) -> Sequence[OrderRecord]:
         """Every order of the account aimed at one of these keys."""
@@ -60,6 +64,10 @@ class Orders:
             return None
         record = self._records[fact.order_id] = known.with_fact(fact)
         return record
+
+    def set_mode(self, mode: RuleMode) -> None:
+        """Have a rule in another mode from here on, or again in that of the configuration."""
+        self.controls = self.controls.with_all([(mode.key, mode)])
 
     def _found(self, account: str, hits: Sequence[Hit]) -> Sequence[OrderRecord]:
         ids = dict.fromkeys(order_id for hit in hits for order_id in self._aimed.get((account, hit), ()))

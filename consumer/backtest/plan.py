@@ -8,6 +8,7 @@ from consumer.backtest.result import Named
 from consumer.backtest.tally import Tally
 from consumer.model.limits import NO_LIMITS
 from consumer.model.rule_set import RuleSet
+from consumer.model.rules import Rule, SignalRule, SilenceRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +20,12 @@ class Plan:
     beside: RuleSet = field(default_factory=RuleSet)
     witness: Witness = nobody
 
-    @property
-    def tested(self) -> list[Named]:
-        return [Named(rule.name, rule.version, rule.hash, rule.mode) for rule in self.rules]
+    def tested(self, *, with_signals: bool) -> list[Named]:
+        """Give the rules under test; ``with_signals`` where what was tried on has those that came."""
+        return [
+            Named(rule.name, rule.version, rule.hash, rule.mode, _not_tried(rule, with_signals=with_signals))
+            for rule in self.rules
+        ]
 
     def with_witness(self, witness: Witness) -> "Plan":
         """Have somebody told of everything that the rules make."""
@@ -39,3 +43,11 @@ class Plan:
     def tally(self) -> Tally:
         """Count from nothing."""
         return Tally(rule.name for rule in self.rules)
+
+
+def _not_tried(rule: Rule, *, with_signals: bool) -> str | None:
+    if isinstance(rule, SilenceRule):
+        return "it stops nothing, and alerts are not tried"
+    if isinstance(rule, SignalRule) and not with_signals:
+        return "its signals are recorded in Kafka, and no file of events has them"
+    return None

@@ -32,6 +32,8 @@ class Named(NamedTuple):
     version: str
     hash: str
     mode: Mode
+    not_tried: str | None = None
+    """Why the rule had nothing to say, if it had not."""
 
 
 class Read(NamedTuple):
@@ -78,6 +80,7 @@ def _rule(named: Named, tally: RuleTally) -> dict[str, Any]:
         "version": named.version,
         "hash": named.hash,
         "mode": named.mode,
+        "not_tried": named.not_tried,
         **figures(tally),
         "stopped_in_canary": tally.in_canary if named.mode is Mode.CANARY else None,
         "first_at": _iso(tally.first_at),

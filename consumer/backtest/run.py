@@ -50,7 +50,8 @@ async def over_log(
     began = time.perf_counter()
     tally = plan.tally()
     hashes = {rule.name: rule.hash for rule in plan.rules}
-    recorded = await read_recorded(connection, topics, hashes, plan.setting.start)
+    signalled = {rule.name for rule in plan.rules.on_signals}
+    recorded = await read_recorded(connection, topics, hashes, plan.setting.start, signalled)
     course = plan.course(tally, recorded)
     unreadable = await follow(connection, topics.call_events, course, until=until, on_progress=on_progress)
     course.finish(until)

@@ -1,7 +1,7 @@
 """What each rule of a backtest would have done, counted while the events go by."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -42,6 +42,11 @@ class Tally:
     def __init__(self, tested: Iterable[str]) -> None:
         self.rules = {name: RuleTally() for name in tested}
         self._stopped: dict[CallName, dict[str, Call]] = {}
+
+    @property
+    def stopped(self) -> Collection[CallName]:
+        """The calls that would have been stopped and of which more may be heard."""
+        return self._stopped.keys()
 
     def ordered(self, order: StopOrder, at: float, *, waits: bool) -> None:
         """Count an order that a rule made; ``waits`` where it waits for approval, or would."""

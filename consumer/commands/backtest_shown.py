@@ -44,8 +44,8 @@ def _row(rule: Json) -> tuple[str, ...]:
 
 
 def _show_rule(rule: Json) -> None:
-    """Print what the table has no room for; nothing of a rule that did nothing."""
-    lines: list[str] = []
+    """Print what the table has no room for."""
+    lines: list[str] = [f"not tried: {rule['not_tried']}"] if rule["not_tried"] else []
     if rule["first_at"]:
         days = ", ".join(f"{day}: {n['orders']} orders, {n['stopped']} calls" for day, n in rule["by_day"].items())
         lines.append(f"from {_when(rule['first_at'])} to {_when(rule['last_at'])} ({days})")

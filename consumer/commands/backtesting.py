@@ -17,7 +17,7 @@ from consumer.backtest.expect import Expectation, ExpectationError, check, parse
 from consumer.backtest.from_file import FileError, FileEvents, as_seconds
 from consumer.backtest.from_log import OnProgress
 from consumer.backtest.plan import Plan
-from consumer.backtest.result import FIGURES, all_figures, result_of
+from consumer.backtest.result import FIGURES, Named, all_figures, result_of
 from consumer.backtest.run import Done, over_file, over_log
 from consumer.commands.backtest_shown import show
 from consumer.commands.failures import USAGE, CommandError
@@ -73,12 +73,13 @@ def run(asked: Asked, *, as_json: bool) -> bool:
             done = over_file(plan, source, on_progress)
         else:
             done = uvloop.run(_on_log(plan, settings, end, on_progress))
-    return _told(done, plan, wishes, as_json=as_json)
+    tested = plan.tested(with_signals=asked.events is None)
+    return _told(done, tested, wishes, as_json=as_json)
 
 
-def _told(done: Done, plan: Plan, wishes: list[Expectation], *, as_json: bool) -> bool:
+def _told(done: Done, tested: list[Named], wishes: list[Expectation], *, as_json: bool) -> bool:
     verdicts = check(wishes, all_figures(done.tally))
-    result = result_of(done.read, plan.tested, done.tally, verdicts)
+    result = result_of(done.read, tested, done.tally, verdicts)
     if as_json:
         show_json(result)
     else:
@@ -97,7 +98,7 @@ def _plan(settings: Settings, as_configured: Settings | None, begin: float | Non
 
 def _wishes(texts: tuple[str, ...], plan: Plan) -> list[Expectation]:
     try:
-        return [parse(text, [one.name for one in plan.tested], FIGURES) for text in texts]
+        return [parse(text, [rule.name for rule in plan.rules], FIGURES) for text in texts]
     except ExpectationError as error:
         raise CommandError(str(error), USAGE) from None
 

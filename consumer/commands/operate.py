@@ -13,9 +13,7 @@ from consumer.client import OperatorApi
 from consumer.commands.failures import failures_shown
 from consumer.commands.options import AsJson, ConfigFile, Token, Url
 from consumer.commands.place import find_place
-from consumer.commands.story import Line, headline, story
-from consumer.commands.terminal import out, show_facts, show_json, show_table, style_of
-from consumer.commands.why_shown import show_why
+from consumer.commands.terminal import out, show_json, show_table, style_of
 from consumer.console.shown import scope_in_words
 from consumer.model.identity import mask_number
 from consumer.model.orders import Mode, OrderState, Reach
@@ -31,12 +29,8 @@ Account = Annotated[str | None, typer.Option(help="Only of this account.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (stop, release, approve, reject, orders, terminations, explain):
+    for command in (stop, release, approve, reject, orders, terminations):
         app.command(rich_help_panel=PANEL)(command)
-    rejected = typer.Typer(no_args_is_help=True, help="What was kept because nothing could be made of it.")
-    rejected.command("list")(rejected_list)
-    rejected.command("replay")(rejected_replay)
-    app.add_typer(rejected, name="rejected", rich_help_panel=PANEL)
 
 
 def ask(url: str | None, token: str | None, config: Path | None, question: Callable[[OperatorApi], Awaitable[T]]) -> T:
@@ -71,6 +65,9 @@ def stop(  # noqa: PLR0913 -- a command's options are its arguments
         str | None, typer.Option(metavar="24h|until-released|0", help="How long it stays in force; 0: once.")
     ] = None,
     mode: Annotated[Mode, typer.Option(help="shadow records what would be stopped and sends nothing.")] = Mode.ENFORCE,
+    canary_share: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, metavar="SHARE", help="canary: this share of the calls, by hash.")
+    ] = None,
     allow_live: Annotated[
         bool, typer.Option("--allow-live", help="Needed where the provider's stop may cut calls that are live.")
     ] = False,
@@ -81,7 +78,7 @@ def stop(  # noqa: PLR0913 -- a command's options are its arguments
 ) -> None:
     """Give a stop order: the calls of its scope that still wait are stopped, and those that come while it holds."""
     scope = _scope(campaign, agent, call or [], number or [], more or [])
-    body = {
+    body: dict[str, Any] = {
         "account": account,
         "scope": scope,
         "reason": reason,
@@ -90,6 +87,10 @@ def stop(  # noqa: PLR0913 -- a command's options are its arguments
         "mode": mode,
         "allow_live": allow_live,
     }
+    if canary_share is not None:
+        if mode is not Mode.CANARY:
+            raise typer.BadParameter("--canary-share is for --mode canary")
+        body["canary_share"] = canary_share
     answer = ask(url, token, config, lambda api: api.post("stop-orders", body=body))
     if as_json:
         show_json(answer)
@@ -236,91 +237,6 @@ def terminations(  # noqa: PLR0913 -- a command's options are its arguments
             for item in items
         ],
         empty="no terminations",
-    )
-
-
-def explain(
-    account: Annotated[str, typer.Argument(metavar="ACCOUNT")],
-    call_id: Annotated[str, typer.Argument(metavar="CALL_ID")],
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    config: ConfigFile = None,
-) -> None:
-    """Tell what happened to a call: its events, who decided to stop it and why, each request, how it ended, why not."""
-
-    async def both(api: OperatorApi) -> tuple[dict[str, Any], dict[str, Any]]:
-        return await api.get("calls", account, call_id), await api.get("calls", account, call_id, "why")
-
-    call, why = ask(url, token, config, both)
-    if as_json:
-        show_json({**call, "why": why})
-        return
-    show_facts(f"{account} {call_id}", headline(call))
-    out.print()
-    day = None
-    for line in story(call):
-        if line.at.astimezone().date() != day:
-            day = line.at.astimezone().date()
-            out.print(Text(f"{line.at.astimezone():%a %d %b %Y, %Z}", style="dim"))
-        out.print(_told(line))
-    show_why(why)
-
-
-_STYLES = {"decided": "bold", "request": "cyan", "answer": "cyan"}
-
-
-def _told(line: Line) -> Text:
-    style = _STYLES.get(line.what) or style_of(line.text.partition(":")[0])
-    time = f"{line.at.astimezone():%H:%M:%S.%f}"[:-3]
-    detail = f"  {line.detail}" if line.detail else ""
-    return Text.assemble((f"  {time}  ", "dim"), (f"{line.what:8}", style), " ", line.text, (detail, "dim"))
-
-
-def rejected_list(
-    limit: Limit = 20,
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    config: ConfigFile = None,
-) -> None:
-    """List webhooks that nothing could be made of, and failures of rules."""
-    items = ask(url, token, config, lambda api: api.listed("rejected", limit=limit))
-    if as_json:
-        show_json({"items": items})
-        return
-    show_table(
-        ("id", "at", "source", "account", "bytes", "reason"),
-        [
-            (
-                item["rejected_id"],
-                when(item["at"]),
-                f"rule {item['rule']}" if item["rule"] else item["source"] or "",
-                item["account"] or "",
-                "" if item["body_bytes"] is None else str(item["body_bytes"]),
-                item["reason"] or "",
-            )
-            for item in items
-        ],
-        empty="nothing was rejected",
-    )
-
-
-def rejected_replay(
-    rejected_id: Annotated[str, typer.Argument(metavar="ID")],
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    config: ConfigFile = None,
-) -> None:
-    """Read a rejected webhook again, with the configuration and the adapters as they are now."""
-    answer = ask(url, token, config, lambda api: api.post("rejected", rejected_id, "replay"))
-    if as_json:
-        show_json(answer)
-        return
-    count = answer["events"]
-    out.print(
-        f"{rejected_id} is understood now: {count} event{'' if count == 1 else 's'} written as {answer['event_id']}"
     )
 
 

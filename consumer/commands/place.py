@@ -39,7 +39,15 @@ def find_place(url: str | None, token: str | None, config: Path | None) -> Place
             f"{token_path(data_dir)}. Use the token that `callbreaker run` printed, or one of `operators`.",
             USAGE,
         )
-    return Place(url or _address(_get(tree, "http")), token)
+    return Place(_web_address(url) if url else _address(_get(tree, "http")), token)
+
+
+def _web_address(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise CommandError(
+            f"{url!r} is no web address; write --url or CALLBREAKER_URL as http://127.0.0.1:8080.", USAGE
+        )
+    return url
 
 
 def _address(http: Any) -> str:

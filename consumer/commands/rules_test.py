@@ -8,12 +8,12 @@ import typer
 from consumer.commands.failures import failures_shown
 from consumer.commands.options import AsJson
 
-app = typer.Typer(no_args_is_help=True, help="Try rules before they are in force.")
+app = typer.Typer(no_args_is_help=True, help="Rules: test them, list those in force, set their modes.")
 
 
 @app.callback()
 def rules() -> None:
-    """Try rules before they are in force."""
+    """Rules: test them, list those in force, set their modes."""
 
 
 @app.command("test")

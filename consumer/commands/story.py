@@ -36,14 +36,17 @@ class Line:
 def headline(call: Json) -> Iterator[tuple[str, str]]:
     """Yield names and values: what is known of the call now."""
     if call.get("status"):
-        yield "status", f"{call['status']}, attempt {call['attempt']}" + (" · waiting" if call["terminable"] else "")
+        yield (
+            "status",
+            f"{call['status']}, attempt {call['attempt'] + 1}" + (" · waiting" if call["terminable"] else ""),
+        )
     for name in ("campaign_id", "agent_id"):
         if call.get(name):
             yield name.removesuffix("_id"), str(call[name])
     if call.get("number"):
         yield "number", mask_number(call["number"])
-    outcomes = [f"{t['outcome']} (attempt {t['episode']})" for t in call["terminations"]]
-    yield "stopped", ", ".join(outcomes) or "no order has asked for it"
+    outcomes = [f"{t['outcome']} (attempt {t['episode'] + 1})" for t in call["terminations"]]
+    yield "stopped", ", ".join(outcomes) or "no; nothing was decided about it"
 
 
 def story(call: Json) -> list[Line]:

@@ -13,6 +13,7 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 GAP, NARROWEST = 2, 12
+NARROWEST_BODY = 40
 
 
 def show_json(value: Any) -> None:
@@ -26,6 +27,18 @@ def show_facts(title: str, facts: Iterable[tuple[str, str]], console: Console = 
     console.print(Text(title, style="bold"))
     for name, value in known:
         console.print(Text.assemble("  ", (name.ljust(width), "dim"), "  ", value))
+
+
+def show_hanging(lead: Text, body: Text) -> None:
+    """Print a line; on a terminal what does not fit goes on below the body's beginning."""
+    if not out.is_terminal:
+        out.print(lead + body)
+        return
+    indent = lead.cell_len
+    lines = body.wrap(out, max(NARROWEST_BODY, out.width - indent))
+    for line in lines:
+        line.rstrip()
+    out.print(lead + Text("\n" + " " * indent).join(lines))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from consumer.commands.terminal import out, style_of
+from consumer.commands.terminal import out, show_hanging, style_of
 
 Json = Mapping[str, Any]
 
@@ -15,37 +15,37 @@ def show_why(why: Json) -> None:
     heading = "Orders aimed at it" if why["orders"] else "No order is aimed at it."
     out.print(Text(f"\n{heading}", style="bold"))
     for order in why["orders"]:
-        out.print(_order(order))
+        _show_order(order)
     if why["rules"]:
         out.print(Text("\nWhat the rules say of its events", style="bold"))
     for rule in why["rules"]:
-        out.print(Text("\n").join(_rule(rule)))
+        for lead, body in _rule(rule):
+            show_hanging(lead, body)
     if not why["whole_history"]:
         out.print(
             Text("Its first events have left the log, so rules that look at its past may say otherwise.", style="dim")
         )
 
 
-def _order(order: Json) -> Text:
+def _show_order(order: Json) -> None:
     by = f"rule {order['who']}" if order["by"] == "rule" else f"{order['by']} {order['who']}"
     word = "stopped" if order["stopped"] else "not stopped"
-    return Text.assemble(
-        *("  ", (f"{word:12}", "green" if order["stopped"] else "yellow"), order["text"]),
-        (f"\n  {'':12}{by}, {order['scope']}, {order['mode']}, ", "dim"),
-        *((order["state"], style_of(order["state"])), (f" [{order['order_id']}]", "dim")),
-    )
+    lead = Text.assemble("  ", (f"{word:12}", "green" if order["stopped"] else "yellow"))
+    show_hanging(lead, Text(order["text"]))
+    named = (f"{by}, {order['scope']}, {order['mode']}, ", "dim")
+    state = (order["state"], style_of(order["state"]))
+    show_hanging(Text(" " * lead.cell_len), Text.assemble(named, state, (f" [{order['order_id']}]", "dim")))
 
 
-def _rule(rule: Json) -> Iterator[Text]:
+def _rule(rule: Json) -> Iterator[tuple[Text, Text]]:
     said = f"matched {rule['matched']} of {rule['asked']} events" if rule["asked"] else rule["note"]
-    yield Text.assemble("  ", (rule["rule"], "bold"), (f" ({rule['mode']})", "dim"), f"  {said}")
+    yield Text.assemble("  ", (rule["rule"], "bold"), (f" ({rule['mode']})  ", "dim")), Text(said)
     for answer in rule["answers"]:
         word = "failed" if answer["error"] else "matched" if answer["matched"] else "no match"
         values = ", ".join(f"{name} = {_value(value)}" for name, value in answer["values"].items())
         why = answer["error"] or answer["reason"] or ""
-        yield Text.assemble(
-            (f"    {word:9}", style_of(word)), f" {answer['type']}", (f" {values}", "dim"), f" {why}" if why else ""
-        )
+        lead = Text.assemble((f"    {word:9}", style_of(word)), f" {answer['type']} ")
+        yield lead, Text.assemble((f" {values}", "dim"), f" {why}" if why else "")
 
 
 def _value(value: Any) -> str:

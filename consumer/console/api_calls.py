@@ -86,6 +86,9 @@ class CallApi:
             raise ProblemError(503, "held elsewhere", str(error)) from error
         terminations = self._state.ledger.ledger.of_call(account, call_id)
         if call is None and not terminations:
+            if account not in self._state.accounts:
+                known = ", ".join(sorted(self._state.accounts)) or "none"
+                raise ProblemError(404, "no such account", f"the configured accounts are: {known}")
             raise ProblemError(404, "no such call", f"no event of account {account} has told of this call")
         history = await self._state.calls.history(account, call_id, call) if call else []
         return call, terminations, history

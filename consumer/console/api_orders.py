@@ -1,22 +1,26 @@
 """Stop orders over HTTP: give one, look at them, release, approve, reject."""
 
 import asyncio
+import contextlib
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from aiohttp import web
 
 from consumer.console import shown
-from consumer.console.cursors import decode, encode, page_size
+from consumer.console.cursors import decode, encode, known_query, page_size
 from consumer.console.operators import OperatorToken
 from consumer.console.problems import ProblemError, json_response
 from consumer.console.requests import ReasonRequest, StopOrderRequest, parse
 from consumer.console.state import ConsoleState
+from consumer.kafka.errors import LogError
 from consumer.kafka.order_feed import fact_record, order_record
 from consumer.kafka.order_lists import OrderLists
 from consumer.kafka.producer import OutRecord
 from consumer.model.durations import parse_hold
+from consumer.model.events import CallEvent, Position
 from consumer.model.identity import digest
 from consumer.model.orders import EMERGENCY, Author, Fact, FactKind, Mode, OrderRecord, OrderState, Reach, StopOrder
 from consumer.model.rules import DEFAULT_HOLD
@@ -25,6 +29,7 @@ from consumer.model.scopes import Scope, ScopeError
 WRITE_SECONDS = 5.0
 SEEN_SECONDS = 3.0
 MAX_KEY = 200
+MOST_EVIDENCE = 50
 
 
 class OrderApi:
@@ -52,6 +57,7 @@ class OrderApi:
     async def listed(self, request: web.Request) -> web.Response:
         """GET: list orders, newest first, by ``state`` and ``account``."""
         self._state.operators.require(request, "viewer")
+        known_query(request, "state", "account")
         now = time.time()
         state, account = request.query.get("state"), request.query.get("account")
         if state is not None and state not in set(OrderState):
@@ -73,9 +79,14 @@ class OrderApi:
         return json_response({"items": [self._shown(record, now) for _, record in items], "next_cursor": following})
 
     async def one(self, request: web.Request) -> web.Response:
-        """GET: one order with its counts."""
+        """GET: one order with its counts, and the events that it is founded on where they can be read."""
         self._state.operators.require(request, "viewer")
-        return json_response(self._shown(self._record(request), time.time()))
+        record = self._record(request)
+        events: Mapping[Position, CallEvent] = {}
+        with contextlib.suppress(LogError, TimeoutError):
+            events = await self._state.calls.events_at(record.order.evidence[:MOST_EVIDENCE])
+        evidence = shown.evidence(record, events)
+        return json_response({**self._shown(record, time.time()), "evidence": evidence})
 
     async def release(self, request: web.Request) -> web.Response:
         """POST: end an order. What waits for it is not sent any more."""

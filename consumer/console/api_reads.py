@@ -3,10 +3,12 @@
 from aiohttp import web
 
 from consumer.console import shown
-from consumer.console.cursors import decode, encode, page_size
+from consumer.console.cursors import decode, encode, known_query, page_size
 from consumer.console.problems import ProblemError, json_response
 from consumer.console.state import ConsoleState
 from consumer.model.terminations import State
+
+FILTERS = ("order_id", "account", "outcome")
 
 
 class ReadApi:
@@ -18,10 +20,11 @@ class ReadApi:
     async def terminations(self, request: web.Request) -> web.Response:
         """GET: list terminations, newest first, by ``order_id``, ``account`` and ``outcome``."""
         self._state.operators.require(request, "viewer")
+        known_query(request, *FILTERS)
         outcome = request.query.get("outcome")
         if outcome is not None and outcome not in set(State):
             raise ProblemError(422, "cannot be read", f"outcome: one of {', '.join(State)}", field="outcome")
-        filters = {name: request.query[name] for name in ("order_id", "account", "outcome") if name in request.query}
+        filters = {name: request.query[name] for name in FILTERS if name in request.query}
         limit = page_size(request)
         found = self._state.ledger.ledger.page(filters, before=decode(request.query.get("cursor")), limit=limit + 1)
         items = list(found[:limit])

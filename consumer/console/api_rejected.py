@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 
 from consumer.console import shown
-from consumer.console.cursors import page_size
+from consumer.console.cursors import known_query, page_size
 from consumer.console.problems import ProblemError, json_response
 from consumer.console.state import ConsoleState, StillRejectedError
 from consumer.kafka.reader import LogRecord
@@ -32,6 +32,7 @@ class RejectedApi:
     async def listed(self, request: web.Request) -> web.Response:
         """GET: list what was kept, newest first: where it came from, why, and how it begins."""
         self._state.operators.require(request, "viewer")
+        known_query(request)
         below = _decode(request.query.get("cursor"), self._state.rejected.partitions)
         records, older = await self._state.rejected.newest(page_size(request), below)
         return json_response({"items": [_shown(record) for record in records], "next_cursor": _encode(older)})

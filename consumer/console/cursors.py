@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from difflib import get_close_matches
 
 import orjson
 from aiohttp import web
@@ -11,6 +12,23 @@ from consumer.console.problems import ProblemError
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 Key = tuple[float, str]
+
+
+def known_query(request: web.Request, *names: str) -> None:
+    """Refuse a parameter that the list does not have: a filter with a typing error in it must not give everything.
+
+    Raises:
+        ProblemError: 422, at the first unknown name.
+
+    """
+    known = (*names, "limit", "cursor")
+    for name in request.query:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            remedy = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise ProblemError(
+                422, "cannot be read", f"{name[:50]}: there is no such parameter; {remedy}", field=name[:50]
+            )
 
 
 def page_size(request: web.Request) -> int:

@@ -8,13 +8,14 @@ make the figures flicker.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from consumer.console.peers import PeerError, Peers
 from consumer.kafka.errors import LogUnavailable
 from consumer.kafka.members import Groups, Member
+from consumer.kafka.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ T = TypeVar("T")
 EVERY_SECONDS = 2.0
 WITHIN_SECONDS = 2.0
 KEPT_SECONDS = 30.0
-GROUPS = ("correlate", "terminate")
+GROUPS = ("correlate", "terminate", "guard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +32,21 @@ class Report:
     """What one process knows.
 
     ``calls`` has (known, waiting) by partition of ``call-events``, ``last_webhook_at`` seconds since the epoch by account;
-    ``sending`` has, for the accounts that it sends for, breaker, held, backlog, requests and last_success_at.
+    ``sending`` has, for the accounts that it sends for, breaker, held, backlog, requests and last_success_at;
+    ``reading_back`` how far what it reads back is, nothing once that is done.
     """
 
     calls: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     last_webhook_at: Mapping[str, float] = field(default_factory=dict)
     sending: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reading_back: Sequence[Progress] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
             "calls": {str(partition): counts for partition, counts in self.calls.items()},
             "last_webhook_at": self.last_webhook_at,
             "sending": self.sending,
+            "reading_back": [progress.as_json() for progress in self.reading_back],
         }
 
     @classmethod
@@ -53,6 +57,7 @@ class Report:
                 {int(partition): (int(known), int(waiting)) for partition, (known, waiting) in value["calls"].items()},
                 {str(account): float(at) for account, at in value["last_webhook_at"].items()},
                 {str(account): dict(sending) for account, sending in value["sending"].items()},
+                tuple(map(Progress.from_json, value.get("reading_back", ()))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PeerError("a worker reports something else") from error
@@ -93,6 +98,7 @@ class Figures:
         self._calls: dict[int, _Heard[tuple[int, int]]] = {}
         self._sending: dict[str, _Heard[Mapping[str, Any]]] = {}
         self._last_webhook_at: dict[str, float] = {}
+        self._reading_elsewhere: Sequence[Progress] = ()
         self._wanted = asyncio.Event()
         self._refreshed_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -115,12 +121,15 @@ class Figures:
         own = self._here.report()
         self._take(own)
         if len(own.calls) == self._here.partitions and self._here.accounts <= set(own.sending):
+            self._reading_elsewhere = ()
             return
         async with self._lock:
             if time.monotonic() - self._refreshed_at < EVERY_SECONDS / 2:
                 return
-            for report in await asyncio.gather(*map(self._report_of, await self._others())):
+            reports = await asyncio.gather(*map(self._report_of, await self._others()))
+            for report in reports:
                 self._take(report)
+            self._reading_elsewhere = tuple(progress for report in reports for progress in report.reading_back)
             self._refreshed_at = time.monotonic()
 
     def counts(self) -> tuple[int, int] | None:
@@ -135,6 +144,10 @@ class Figures:
         heard = self._sending.get(name)
         sending = heard.value if heard and heard.fresh else NOT_SENDING
         return {**sending, "last_webhook_at": self._last_webhook_at.get(name)}
+
+    def reading_elsewhere(self) -> Sequence[Progress]:
+        """How far what other processes read back was when they were asked last."""
+        return self._reading_elsewhere
 
     async def _others(self) -> list[Member]:
         """Every other process that holds something, once; nobody of a group that Kafka cannot tell about now."""

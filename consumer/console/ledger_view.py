@@ -45,7 +45,7 @@ class LedgerView:
         self.ledger = Ledger(self.view.connection, listed=True)
 
     async def start(self) -> None:
-        await self.reader.start(self.view.offsets)
+        await self.reader.start()
 
     async def stop(self) -> None:
         await self.reader.stop()
@@ -106,7 +106,8 @@ class LedgerView:
         offsets = self.reader.position_after(fetched)
         stamps = {key: records[-1].timestamp for key, records in fetched.items()}
         with self.view.transaction(offsets, stamps) as connection:
-            self.ledger.save(connection)
+            while self.ledger.save(connection):
+                pass
         self._next.update(offsets)
         self.changes += 1
 

@@ -50,5 +50,6 @@ class Operators:
         if not found:
             raise ProblemError(401, "wrong token", "no operator has this token")
         if not found[0].may(role):
-            raise ProblemError(403, "not allowed", f"{found[0].name} is a {found[0].role}; this needs the role {role}")
+            has = f"{found[0].name} has the role {found[0].role}"
+            raise ProblemError(403, "not allowed", f"{has}; this needs the role {role}")
         return found[0]

@@ -5,7 +5,7 @@ import { startCalls } from "./page_call.js";
 import { $, say, show } from "./page_dom.js";
 import { showGlance } from "./page_glance.js";
 import { follow } from "./page_live.js";
-import { showOrders, startOrders } from "./page_orders.js";
+import { openOrder, showOrders, startOrders } from "./page_orders.js";
 import { showRules, startRules } from "./page_rules.js";
 import { showStop, startStop } from "./page_stop.js";
 import { clock, refreshTimes, span, wallClock } from "./page_words.js";
@@ -50,7 +50,7 @@ function greet(session, { operator, role }) {
   $("token").value = "";
   say($("operator"), `${operator}, ${role}`);
   startStop(session);
-  startCalls(session);
+  startCalls(session, openOrder);
   startRules(session);
   if (heardAt === null) startOrders(session);
   inside(true);

@@ -36,7 +36,8 @@ export class Api {
       const signal = AbortSignal.timeout(SECONDS * 1000);
       answer = await fetch(url, { method, body, headers: { ...this.headers, ...headers }, cache: "no-store", signal });
     } catch {
-      throw new Problem(0, { detail: "The service does not answer. It is not known whether this took effect: look, then try again." });
+      const effect = method === "GET" ? "Try again in a moment." : "It is not known whether this took effect: look, then try again.";
+      throw new Problem(0, { detail: `The service does not answer. ${effect}` });
     }
     const json = await answer.json().catch(() => ({}));
     if (!answer.ok) throw new Problem(answer.status, json);

@@ -1,37 +1,33 @@
-// The story of one call: its events, each decision to stop it, each request and how it ended, in the order of time.
+// One call: how it stands, why it was or was not stopped, its story, and what the rules say of its events.
 
 import { $, el, say } from "./page_dom.js";
-import { OUTCOMES, mask, maskNumber, plural, wallClock } from "./page_words.js";
-
-const EVENTS = {
-  queued: "Registered at the provider",
-  started: "Attempt started",
-  finished: "Attempt finished",
-  recording: "Recording is there",
-  analysis: "Analysis is there",
-  other: "Event",
-};
+import { openSheet } from "./page_sheet.js";
+import { storyOf } from "./page_story.js";
+import { ordersAimedAt, rulesOn, verdictOn } from "./page_why.js";
+import { OUTCOMES, maskNumber } from "./page_words.js";
 
 let session = null;
+let openOrder = () => {};
 
-export function startCalls(given) {
+// `open` shows an order, given its id.
+export function startCalls(given, open) {
   session = given;
+  openOrder = open;
 }
 
 export async function showCall(account, id) {
   try {
-    showStory(await session.api.get("calls", account, id));
+    const [call, why] = await Promise.all([session.api.get("calls", account, id), session.api.get("calls", account, id, "why")]);
+    showWhole(call, why);
   } catch (problem) {
     if ($("details").open) session.say(problem.message, true);
     else say($("find-error"), problem.message);
   }
 }
 
-function showStory(call) {
-  $("details").dispatchEvent(new Event("reused"));
-  say($("details-title"), `Call ${call.call_id}`);
+function showWhole(call, why) {
   const facts = [
-    ["Status", call.status ? `${call.status}, attempt ${call.attempt + 1}${call.terminable ? ": can still be stopped" : ""}` : "no event is kept any more"],
+    ["Status", call.status ? `${call.status}, attempt ${call.attempt + 1}` : "no event is kept any more"],
     ["Account", `${call.account}${call.provider ? ` (${call.provider})` : ""}`],
     ["Campaign", call.campaign_id ?? "—"],
     ["Agent", call.agent_id ?? "—"],
@@ -39,91 +35,29 @@ function showStory(call) {
     ["Connected", call.connected ? "yes" : "never"],
     ["Outcome", outcomes(call.terminations)],
   ];
-  const rows = story(call).map((line) =>
-    el("li", { class: line.tone }, exact(line.at), el("p", {}, el("b", {}, line.what), line.more ? ` ${line.more}` : null), line.small ? el("small", {}, line.small) : null),
-  );
-  $("details-body").replaceChildren(
+  const nodes = [
+    verdictOn(call, why),
     el("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
+    ...ordersAimedAt(why, openOrder),
     el("h3", {}, "Story"),
-    el("ol", { class: "story", "aria-label": "Story of the call" }, ...rows),
-  );
-  if (!$("details").open) $("details").showModal();
-  $("details").scrollTop = 0;
+    storyOf(call),
+    ...rulesOn(why),
+  ];
+  openSheet(`call ${call.account}/${call.call_id}`, `Call ${call.call_id}`, nodes, () => showCall(call.account, call.call_id));
 }
 
 function outcomes(terminations) {
-  if (!terminations.length) return "never to be stopped";
+  if (!terminations.length) return "nothing was decided about it";
   const tags = terminations.map((one) => el("span", { class: `tag k-${one.outcome in OUTCOMES ? one.outcome : "under-way"}` }, OUTCOMES[one.outcome] ?? one.outcome));
   return el("span", {}, ...tags);
 }
 
-const exact = (iso) => {
-  const when = new Date(iso);
-  const day = when.toDateString() === new Date().toDateString() ? "" : `${when.toLocaleDateString("en-GB", { day: "2-digit", month: "short" })} `;
-  const text = `${day}${when.toLocaleTimeString("en-GB")}.${String(when.getMilliseconds()).padStart(3, "0")}`;
-  return el("time", { datetime: iso, "data-exact": true, title: when.toLocaleString("en-GB", { timeZoneName: "short" }) }, text);
-};
-
-const where = (position) => (position ? `${position.topic}/${position.partition}@${position.offset}` : "");
-
-function story(call) {
-  // In the order in which it was learned, by the broker's clock: what a provider calls the time of an event varies.
-  const lines = [...call.history.map(ofEvent), ...call.terminations.flatMap((one) => ofTermination(one, call))];
-  return lines.filter((line) => line.at).sort((a, b) => Date.parse(a.at) - Date.parse(b.at) || a.rank - b.rank);
-}
-
-function ofEvent(event) {
-  const analysis = Object.keys(event.analysis).length ? mask(JSON.stringify(event.analysis)).slice(0, 300) : "";
-  return {
-    at: event.logged_at,
-    rank: 0,
-    tone: "event",
-    what: EVENTS[event.type] ?? event.type,
-    more: [event.status, event.attempt !== null && `attempt ${event.attempt + 1}`].filter(Boolean).join(", "),
-    small: [analysis, event.source, atProvider(event), where(event.evidence)].filter(Boolean).join(" · "),
-  };
-}
-
-const atProvider = ({ at, logged_at: logged }) =>
-  at && Math.abs(Date.parse(at) - Date.parse(logged)) > 2000 ? `provider's time ${wallClock(new Date(at))}` : "";
-
-function ofTermination(one, call) {
-  const orders = one.orders.map((id) => call.orders.find((order) => order.order_id === id) ?? { order_id: id });
-  const because = orders.map((order) => (order.who ? `${order.by === "rule" ? "rule " : ""}${order.who}: ${mask(order.reason)}` : ""));
-  const lines = [
-    {
-      at: one.decided_at,
-      rank: 1,
-      tone: "decision",
-      what: one.mode === "shadow" ? "Would be stopped" : "To be stopped",
-      more: because.filter(Boolean).join("; "),
-      small: [`was ${one.status_when_decided}`, ...one.orders, ...one.evidence.map(where)].join(" · "),
-    },
-  ];
-  for (const request of one.requests) {
-    const others = request.calls_in_request - 1;
-    lines.push({ at: request.at, rank: 2, tone: "request", what: `Request ${request.n}`, more: others ? `with ${plural(others, "other call")}` : "alone", small: request.request_id });
-    const http = request.http_status ? `HTTP ${request.http_status}` : "no HTTP answer";
-    lines.push({ at: request.answered_at, rank: 3, tone: "request", what: `Answer: ${(request.answer ?? "").replaceAll("_", " ")}`, more: http, small: mask(request.detail) });
-  }
-  for (const look of one.looks) {
-    lines.push({ at: look.at, rank: 3, tone: "request", what: "Looked at the provider", more: look.waiting ? "it still waits" : "it does not wait any more", small: mask(look.detail) });
-  }
-  const source = one.ended && call.history.find((event) => where(event.evidence) === where(one.ended.evidence));
-  const settled = ["confirmed", "missed"].includes(one.outcome);
-  if (one.ended && settled) lines.push({ at: source?.logged_at ?? one.ended.at, rank: 4, tone: `end ${one.outcome}`, what: verdict(one), more: missed(one), small: where(one.ended.evidence) });
-  else if (one.detail && !one.ended) lines.push({ at: one.requests.at(-1)?.answered_at ?? one.decided_at, rank: 5, tone: "end", what: OUTCOMES[one.outcome] ?? one.outcome, small: mask(one.detail) });
-  return lines;
-}
-
-const verdict = (one) => (one.outcome === "confirmed" ? "Confirmed: the call was cancelled" : `Missed: the call went ${one.ended.status}`);
-
-const missed = (one) => (one.missed_by_seconds === null ? "" : `${one.missed_by_seconds.toFixed(1)} s before the first request`);
-
-$("find-form").addEventListener("submit", (event) => {
+$("find-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const id = $("find-id").value.trim();
   say($("find-error"), id ? "" : "Say which call.");
-  if (id) showCall($("find-account").value, id);
+  if (!id) return;
+  $("find-go").disabled = true;
+  await showCall($("find-account").value, id);
+  $("find-go").disabled = false;
 });
-$("details-close").addEventListener("click", () => $("details").close());

@@ -12,6 +12,7 @@ const CHECKS = {
   console: "termination log",
 };
 const RATE_OVER_SECONDS = 5;
+const NONE = "none since start";
 
 export function showGlance(now) {
   showCondition(now);
@@ -43,9 +44,9 @@ function showCondition(now) {
   const found = troubles(now);
   const bad = found.some((one) => one.bad);
   const notReady = bad ? "Not ready" : "Reading back";
-  const words = !now.ready ? notReady : bad ? "Needs attention" : "Working";
+  const words = !now.ready ? notReady : bad ? "Needs attention" : now.reading_back.length ? "Reading back" : "Working";
   say($("condition-title"), words);
-  $("condition").className = bad ? "bad" : found.length || !now.ready ? "warn" : "good";
+  $("condition").className = bad ? "bad" : found.length || words === "Reading back" ? "warn" : "good";
   document.title = words === "Working" ? "callbreaker" : `${words} – callbreaker`;
   keep($("troubles"), found, (one) => one.text, (one) => el("li", {}, one.text), () => {});
   keep($("reading"), now.reading_back, (one) => one.role, makeReading, changeReading);
@@ -89,7 +90,7 @@ function showFigures(now) {
   const points = counts.map((n, i) => `${i + 0.5},${15.5 - (15 * n) / highest}`);
   $("spark-line").setAttribute("points", points.join(" "));
   const last = now.accounts.map((account) => account.last_webhook_at).filter(Boolean).sort().at(-1);
-  setTime($("last-webhook"), last ?? null, "none yet");
+  setTime($("last-webhook"), last ?? null, NONE);
 
   say($("calls"), count(now.calls));
   say($("calls-hint"), now.webhooks === null ? "webhooks come in elsewhere" : `${plural(now.webhooks, "webhook")} since the start`);
@@ -149,7 +150,7 @@ function changeAccount(row, account) {
   say(part("backlog"), count(account.backlog));
   const { requests_per_second: rate, burst } = account.rate;
   say(part("rate"), `${rate}/s, burst ${burst}`);
-  setTime(part("webhook"), account.last_webhook_at, account.capabilities.webhooks ? "none yet" : "sends none");
+  setTime(part("webhook"), account.last_webhook_at, account.capabilities.webhooks ? NONE : "sends none");
   setTime(part("success"), account.last_success_at, "none yet");
 }
 

@@ -2,8 +2,10 @@
 
 import { showCall } from "./page_call.js";
 import { confirm } from "./page_confirm.js";
+import { decisionOf } from "./page_decision.js";
 import { $, el, fillBar, keep, say, show } from "./page_dom.js";
-import { OUTCOMES, STATES, author, count, inHold, mask, maskNumber, plural, setTime, timeOf } from "./page_words.js";
+import { openSheet } from "./page_sheet.js";
+import { OUTCOMES, STATES, author, count, inHold, mask, maskNumber, plural, setTime, timeOf, told } from "./page_words.js";
 
 const TONES = { in_force: "good", awaiting_approval: "warn", proposed: "warn" };
 const PAGE = 25;
@@ -70,10 +72,7 @@ function makeSingle(order) {
     el(
       "article",
       { class: "order single", "aria-label": `${order.scope_in_words} at ${order.account}` },
-      el("b", {}, order.scope_in_words),
-      el("span", { class: "at" }, order.account),
-      el("span", { class: "by" }, author(order)),
-      el("span", { "data-part": "outcome" }),
+      el("p", {}, el("b", {}, order.scope_in_words), el("span", { class: "at" }, order.account), el("span", { class: "by" }, author(order)), el("span", { "data-part": "outcome" })),
       timeOf(order.created_at),
       el("button", { type: "button", class: "quiet", onclick: () => showOrder(node.order) }, "Details"),
     ),
@@ -173,6 +172,8 @@ async function change(order, what, reason) {
   if (shownOrder?.order_id === order.order_id && $("details").open) await showOrder(changed);
 }
 
+export const openOrder = (id) => showOrder({ order_id: id });
+
 async function showOrder(order) {
   let whole;
   try {
@@ -181,8 +182,6 @@ async function showOrder(order) {
     session.say(problem.message, true);
     return;
   }
-  shownOrder = whole;
-  say($("details-title"), `${whole.scope_in_words} at ${whole.account}`);
   const list = el("ol", { class: "terminations", "aria-label": "Terminations of this order" });
   const filter = el(
     "select",
@@ -190,18 +189,20 @@ async function showOrder(order) {
     el("option", { value: "" }, "all"),
     ...["waiting", "requested", "unknown", "accepted", ...Object.keys(OUTCOMES)].map((name) => el("option", { value: name }, OUTCOMES[name] ?? name)),
   );
-  $("details-body").replaceChildren(
+  const nodes = [
     el("div", { class: "bar tall", id: "details-bar", "aria-hidden": "true" }),
     el("p", { class: "funnel", id: "details-funnel" }),
     el("dl", { class: "facts", id: "details-facts" }),
     el("div", { class: "actions" }, ...changes(() => shownOrder)),
+    ...decisionOf(whole, showCall),
     el("h3", {}, "Terminations"),
     el("div", { class: "field inline" }, el("label", { for: "details-outcome" }, "Outcome"), filter),
     list,
     el("button", { type: "button", class: "quiet", id: "details-more" }, "Show more"),
-  );
+  ];
+  openSheet(`order ${whole.order_id}`, `${whole.scope_in_words} at ${whole.account}`, nodes, () => showOrder(whole));
+  shownOrder = whole;
   showFacts(whole);
-  if (!$("details").open) $("details").showModal();
   await moreTerminations(list, null);
 }
 
@@ -216,7 +217,7 @@ function showFacts(order) {
     ["Given", timeOf(order.created_at)],
     ["Terms", `${terms(order)}${order.allow_live ? " · live calls may be cut" : ""}`],
     ...named(order.scope),
-    ...order.changes.map((one) => [STATES[one.what] ?? one.what, el("span", {}, `by ${one.who}: ${mask(one.reason)}, `, timeOf(one.at))]),
+    ...order.changes.map((one) => [STATES[one.what] ?? one.what, el("span", {}, `by ${one.who}: ${told(one.reason)}, `, timeOf(one.at))]),
   ];
   $("details-facts").replaceChildren(...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }

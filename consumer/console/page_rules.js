@@ -26,7 +26,7 @@ export function showRules(now) {
   show($("rules-none"), !now.rules.length);
   $("rules").classList.toggle("held-back", engaged);
   say($("lever"), engaged ? "Release the safety lever" : "Pull the safety lever");
-  $("lever").className = engaged ? "primary" : "danger";
+  $("lever").className = engaged ? "primary" : "warned";
   show($("lever-told"), engaged);
   if (engaged) {
     $("lever-told").replaceChildren(
@@ -38,7 +38,7 @@ export function showRules(now) {
   show($("rules-file"), Boolean(now.rules_file));
   if (now.rules_file) {
     const { version, hash, at } = now.rules_file;
-    $("rules-file").replaceChildren(`Taken over while running: version ${version}, `, el("code", {}, hash.slice(0, 12)), ", ", timeOf(at));
+    $("rules-file").replaceChildren(`Version ${version} of the rules, `, el("code", {}, hash.slice(0, 12)), ", in force since ", timeOf(at));
   }
   keep($("rules-list"), now.rules, (one) => one.name, makeRule, changeRule);
 }

@@ -17,9 +17,11 @@ export function span(seconds) {
   const s = Math.max(0, Math.round(seconds));
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+  if (s < 86400) return both(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "min");
+  return both(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
 }
+
+const both = (n, unit, rest, smaller) => `${n} ${unit}${rest ? ` ${rest} ${smaller}` : ""}`;
 
 export function ago(iso) {
   const seconds = clock.now() - Date.parse(iso) / 1000;
@@ -27,6 +29,14 @@ export function ago(iso) {
 }
 
 export const wallClock = (date) => date.toLocaleTimeString("en-GB");
+
+const dayBefore = (when) => (when.toDateString() === new Date().toDateString() ? "" : `${when.toLocaleDateString("en-GB", { day: "2-digit", month: "short" })} `);
+
+// "21 Nov 18:30:14", without the day where it is today.
+export const dayAndTime = (when) => dayBefore(when) + wallClock(when);
+
+// Somebody's or the service's sentence: no number in full, and moments by the reader's clock.
+export const told = (text) => mask(text).replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:[\d.]+Z/g, (iso) => dayAndTime(new Date(iso)));
 
 export function setTime(node, iso, otherwise = "never") {
   if (!iso) {

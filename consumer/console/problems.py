@@ -12,6 +12,9 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""Answers hold phone numbers and change by the second: nobody between keeps them."""
+
 
 class ProblemError(Exception):
     """An answer that is not the one asked for. ``more`` are extra members, such as the field that is wrong."""
@@ -25,6 +28,7 @@ class ProblemError(Exception):
     def response(self) -> web.Response:
         body = {"type": "about:blank", "title": self.title, "status": self.status, "detail": str(self), **self.more}
         response = web.Response(status=self.status, body=orjson.dumps(body), content_type="application/problem+json")
+        response.headers.update(HEADERS)
         if self.status == 401:
             response.headers["WWW-Authenticate"] = 'Bearer realm="callbreaker"'
         if self.status == 503:
@@ -56,4 +60,4 @@ def answering_problems(handler: Handler) -> Handler:
 
 def json_response(value: object, status: int = 200) -> web.Response:
     """Answer with JSON."""
-    return web.Response(status=status, body=orjson.dumps(value), content_type="application/json")
+    return web.Response(status=status, body=orjson.dumps(value), content_type="application/json", headers=HEADERS)

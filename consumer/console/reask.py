@@ -10,6 +10,7 @@ from consumer.model.durations import format_duration
 from consumer.model.events import CallEvent
 from consumer.model.explained import shown_all
 from consumer.model.rules import EventRule, TotalsRule
+from consumer.model.throttles import NO_THROTTLE, in_words
 
 LAST = 10
 """So many answers of each rule are shown, the latest."""
@@ -30,14 +31,21 @@ def _asked(rule: object, steps: Sequence[tuple[CallEvent, Call]], controls: Cont
         return None
     answers = [_answer(rule, event, call) for event, call in steps if event.type in rule.on]
     matched = sum(answer["matched"] for answer in answers)
-    empty = f"it looks at {', '.join(sorted(rule.on))} events, and there was none"
     return {
         **_named(rule, controls),
         "asked": len(answers),
         "matched": matched,
         "answers": answers[-LAST:],
-        "note": None if answers else empty,
+        "note": _note(rule, answers, matched),
     }
+
+
+def _note(rule: EventRule, answers: Sequence[object], matched: int) -> str | None:
+    if not answers:
+        return f"it looks at {', '.join(sorted(rule.on))} events, and there was none"
+    if matched and rule.throttle != NO_THROTTLE:
+        return f"a match need not have become an order, for its throttle says: {in_words(rule.throttle)}"
+    return None
 
 
 def _named(rule: EventRule | TotalsRule, controls: Controls) -> dict[str, Any]:

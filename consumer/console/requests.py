@@ -1,5 +1,7 @@
 """What the operator API is sent, read strictly: an unknown or missing field is named and nothing is guessed."""
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -82,4 +84,17 @@ async def parse(request: web.Request, model: type[M]) -> M:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
-        raise ProblemError(422, "cannot be read", f"{field}: {first['msg']}", field=field) from error
+        raise ProblemError(422, "cannot be read", f"{field}: {_in_words(first, model)}", field=field) from error
+
+
+def _in_words(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """Say what is wrong with a field and what to write instead."""
+    kind, loc = error["type"], error["loc"]
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        near = get_close_matches(str(loc[-1]), model.model_fields, 1) if len(loc) == 1 else []
+        return f"there is no such field; did you mean {near[0]}?" if near else "there is no such field"
+    if kind in {"model_type", "dict_type"}:
+        return "must be a JSON object"
+    return str(error["msg"]).replace("Input should be", "must be").replace("String should", "must")

@@ -100,15 +100,17 @@ def order_explained(record: OrderRecord, events: Mapping[Position, CallEvent], n
     return {
         **order_named(record, now),
         "explanation": record.order.explanation,
-        "evidence": [
-            {**position(p), "event": _evidence(events[p]) if p in events else None} for p in record.order.evidence
-        ],
+        "evidence": evidence(record, events),
         "changes": _changes(record),
     }
 
 
+def evidence(record: OrderRecord, events: Mapping[Position, CallEvent]) -> list[dict[str, Any]]:
+    """Show the events, of whatever call, that an order is founded on: where each is, and what it says if it is known."""
+    return [{**position(p), "event": _evidence(events[p]) if p in events else None} for p in record.order.evidence]
+
+
 def _evidence(e: CallEvent) -> dict[str, Any]:
-    """Show an event of whatever call that an order is founded on."""
     return {
         "call_id": e.call_id,
         "type": e.type,

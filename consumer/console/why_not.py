@@ -47,13 +47,14 @@ def why(record: OrderRecord, about: About, protected: Protected, controls: Contr
 
 
 def _decided(record: OrderRecord, t: Termination, call: Call, controls: Controls) -> Why:
-    mode = effective_mode(record.order, call.call_id, call.campaign_id)
+    if t.mode is Mode.SHADOW or effective_mode(record.order, call.call_id, call.campaign_id) is Mode.SHADOW:
+        others = "; another order had the call stopped" if t.state in STOPPED else ""
+        if record.order.mode is Mode.CANARY:
+            text = "it was decided, but the call is not in the part that the canary stops"
+            return Why(False, "canary", text + others)
+        return Why(False, "shadow", f"it was decided and only recorded: the order is in shadow{others}")
     if t.state in STOPPED:
         return Why(True, str(t.state), f"it was decided, and the termination is {t.state}")
-    if t.mode is Mode.SHADOW or mode is Mode.SHADOW:
-        if record.order.mode is Mode.CANARY:
-            return Why(False, "canary", "it was decided, but the call is not in the part that the canary stops")
-        return Why(False, "shadow", "it was decided and only recorded: the order is in shadow")
     by_rule = not record.order.by.is_operator
     if controls.lever is not None and controls.lever_engaged and by_rule and not t.attempts:
         return Why(False, "lever", f"it was decided, but the safety lever is engaged: {controls.lever.reason}")

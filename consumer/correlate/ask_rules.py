@@ -6,6 +6,7 @@ whose order for the same scope already stands is not asked to repeat itself.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from consumer.model.calls import Call
 from consumer.model.controls import Alert, as_strong, in_mode_of_now
@@ -15,7 +16,7 @@ from consumer.model.matches import Match
 from consumer.model.order_book import OrderBook
 from consumer.model.orders import Mode, StopOrder
 from consumer.model.patience import Patience
-from consumer.model.proposals import proposal
+from consumer.model.proposals import CAMPAIGN, proposal
 from consumer.model.rules import EventRule, Rule, Stop
 from consumer.model.scopes import Scope, ScopeError
 from consumer.model.status import EventType, Status
@@ -57,7 +58,7 @@ class Rules:
         self.rules = tuple(rule for rule in rules if isinstance(rule, EventRule))
         self._patience = Patience(node)
         self._sort()
-        self.wanted = frozenset(kind for kind, asked in self._by_type.items() if asked)
+        self.wanted = frozenset(kind for kind, by_status in self._by_type.items() if any(by_status.values()))
         """Types of events that a rule wants to see."""
         self._on_its_way: dict[tuple[str, str, Scope], tuple[StopOrder, CallEvent]] = {}
 
@@ -68,9 +69,16 @@ class Rules:
 
     def judge(self, event: CallEvent, call: Call, book: OrderBook) -> Asked:
         """Ask every rule that wants this event."""
-        wanting = [rule for rule, wants in self._by_type[event.type] if wants is None or wants(event)]
-        if not wanting:
-            return NOTHING
+        wanting = self.wanting(event)
+        return self.judge_by(wanting, event, call, book) if wanting else NOTHING
+
+    def wanting(self, event: CallEvent) -> Sequence[EventRule]:
+        """Give the rules that have something to look at in an event; most events have it for none."""
+        looked = self._by_type[event.type][event.status]
+        return [rule for rule, wants in looked if wants is None or wants(event)]
+
+    def judge_by(self, wanting: Iterable[EventRule], event: CallEvent, call: Call, book: OrderBook) -> Asked:
+        """Ask these rules, which are those that want the event."""
         asked = Asked()
         doubtful = event.status is Status.CANCELLED and bool(call.decided)
         for rule in wanting:
@@ -85,8 +93,9 @@ class Rules:
     def _sort(self) -> None:
         asked = [rule for rule in self.rules if rule.name not in self._patience.given_up]
         looked = [(rule, None if _counts_all(rule) else rule.wants) for rule in asked]
-        self._by_type: dict[EventType, Sequence[tuple[EventRule, Wants | None]]] = {
-            kind: tuple(one for one in looked if kind in one[0].on) for kind in EventType
+        self._by_type: dict[EventType, dict[Status | None, Sequence[tuple[EventRule, Wants | None]]]] = {
+            kind: {status: [one for one in looked if _may_want(one[0], kind, status)] for status in (None, *Status)}
+            for kind in EventType
         }
 
     def _ask_one(self, rule: EventRule, event: CallEvent, call: Call, book: OrderBook, asked: Asked) -> None:
@@ -104,23 +113,22 @@ class Rules:
             asked.failures.append(RuleFailure(rule.name, rule.version, self._patience.given_up[rule.name], event))
             self._sort()
         if stop is not None:
-            self._want(rule, stop, event, book, asked, error)
+            self._want(_Wish(rule, stop, event, call, error), book, asked)
         elif error is None and _counts_all(rule):
             _note_miss(rule, event, call, asked)
 
-    def _want(
-        self, rule: EventRule, stop: Stop, event: CallEvent, book: OrderBook, asked: Asked, error: str | None
-    ) -> None:
+    def _want(self, wish: "_Wish", book: OrderBook, asked: Asked) -> None:
         """Propose what a rule wants, unless it may not want it now, or has to match more often first."""
+        rule, stop, event, _, error = wish
         cause = (once_per_slot(rule.throttle, event.logged_at) or event.event_id, *(["error"] if error else []))
-        about = {"error": error} if error else {}
+        about = {name: told for name, told in ((CAMPAIGN, wish.campaign_id), ("error", error)) if told}
         order = proposal(rule, stop, event.account, cause=cause, evidence=[event.position], about=about)
         order = in_mode_of_now(order, book.controls)
         before = [one for one in orders_of(order, book) if as_strong(one.order, order)]
         if not may_order(rule.throttle, before, event.logged_at):
             return
         if rule.throttle.matches is not None and not error:
-            asked.matches.append(_match(rule, stop, event))
+            asked.matches.append(_match(wish))
         elif not self._was_just_written(order, event, book):
             asked.orders.append(order)
 
@@ -143,10 +151,29 @@ class Rules:
         return False
 
 
+class _Wish(NamedTuple):
+    """What a rule wants, on which event of which call; ``error`` where it failed and is to hold."""
+
+    rule: EventRule
+    stop: Stop
+    event: CallEvent
+    call: Call
+    error: str | None = None
+
+    @property
+    def campaign_id(self) -> str | None:
+        """The call's campaign, where nothing but the call is to be stopped."""
+        return self.call.campaign_id if self.stop.scope.call_ids == (self.call.call_id,) else None
+
+
 def _counts_all(rule: EventRule) -> bool:
     """Whether the events that a rule did not match count too: it wants so many of the last so many."""
     matches = rule.throttle.matches
     return matches is not None and matches.of is not None and rule.aim is not None
+
+
+def _may_want(rule: EventRule, kind: EventType, status: Status | None) -> bool:
+    return kind in rule.on and (rule.statuses is None or status in rule.statuses or _counts_all(rule))
 
 
 def _is_own_doing(rule: EventRule, call: Call, book: OrderBook) -> bool:
@@ -174,10 +201,11 @@ def _note_miss(rule: EventRule, event: CallEvent, call: Call, asked: Asked) -> N
     except (RuleError, ScopeError):
         return
     if stop is not None:
-        asked.matches.append(_match(rule, stop, event, matched=False))
+        asked.matches.append(_match(_Wish(rule, stop, event, call), matched=False))
 
 
-def _match(rule: EventRule, stop: Stop, event: CallEvent, *, matched: bool = True) -> Match:
+def _match(wish: _Wish, *, matched: bool = True) -> Match:
+    rule, stop, event, *_ = wish
     return Match(
         rule.name,
         event.account,
@@ -190,4 +218,5 @@ def _match(rule: EventRule, stop: Stop, event: CallEvent, *, matched: bool = Tru
         stop.reach.value,
         shown_all(stop.values),
         event.position,
+        wish.campaign_id,
     )

@@ -3,18 +3,20 @@
 Pure: a call, the orders, a time in; records out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from consumer.model.calls import Call
 from consumer.model.events import CallEvent, Position
 from consumer.model.identity import scope_termination_id, termination_id
 from consumer.model.order_book import OrderBook
-from consumer.model.orders import OrderRecord, Reach, effective_mode
+from consumer.model.orders import OrderRecord, Reach, StopOrder, effective_mode
 from consumer.model.protected import Protected
 from consumer.model.scopes import NUMBERS_AT_ONCE, ScopeKind
 from consumer.model.status import Status
 from consumer.model.terminations import MODES, Decision, Ended
+
+MOST_EVIDENCE = 8
 
 
 def orders_for(call: Call, book: OrderBook, protected: Protected, now: float) -> list[OrderRecord]:
@@ -43,27 +45,31 @@ def decision(
 ) -> Decision:
     """Say that these orders want this call's present episode stopped."""
     wanted = [record.order for record in orders]
-    evidence = [position] if position else []
-    for order in wanted:
-        evidence.extend(order.evidence)
+    account, call_id, episode, campaign_id = call.account, call.call_id, call.episode, call.campaign_id
     return Decision(
-        termination_id=termination_id(call.account, call.call_id, call.episode),
-        account=call.account,
-        call_id=call.call_id,
-        episode=call.episode,
-        orders=tuple(order.order_id for order in wanted),
-        mode=max((effective_mode(order, call.call_id, call.campaign_id) for order in wanted), key=MODES.index),
-        lane=min(order.lane for order in wanted),
+        termination_id=termination_id(account, call_id, episode),
+        account=account,
+        call_id=call_id,
+        episode=episode,
+        orders=tuple([order.order_id for order in wanted]),
+        mode=max([effective_mode(order, call_id, campaign_id) for order in wanted], key=MODES.index),
+        lane=min([order.lane for order in wanted]),
         decided_at=now,
         status=call.status or Status.REGISTERED,
         attempt=call.attempt,
-        campaign_id=call.campaign_id,
+        campaign_id=campaign_id,
         agent_id=call.agent_id,
         number=call.number,
-        evidence=tuple(dict.fromkeys(evidence))[:8],
+        evidence=_evidence(position, wanted),
         bulk=bulk,
         since=call.since,
     )
+
+
+def _evidence(position: Position | None, wanted: Sequence[StopOrder]) -> tuple[Position, ...]:
+    """What has led to a decision: the event that did, and what its orders name."""
+    of_orders = [position for order in wanted for position in order.evidence]
+    return tuple(dict.fromkeys([position, *of_orders] if position else of_orders))[:MOST_EVIDENCE]
 
 
 def scope_decisions(record: OrderRecord, now: float) -> list[Decision]:
@@ -86,7 +92,7 @@ def scope_decisions(record: OrderRecord, now: float) -> list[Decision]:
             status=Status.REGISTERED,
             campaign_id=order.scope.campaign_id,
             agent_id=order.scope.agent_id,
-            evidence=order.evidence[:8],
+            evidence=order.evidence[:MOST_EVIDENCE],
             scope=replace(order.scope, mobile_numbers=cut),
         )
         for n, cut in enumerate(cuts)

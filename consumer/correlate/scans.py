@@ -7,7 +7,9 @@ from consumer.model.calls import Call
 from consumer.model.orders import OrderRecord
 
 PAGE_CALLS = 100
-KEYS_AT_ONCE = 1_000
+KEYS_AT_ONCE = 100
+EMPTY_STEPS_AT_ONCE = 16
+"""So many steps that come to nothing are one: else many small orders of rules hold up what is given after them."""
 
 
 def in_scope(calls: Calls, record: OrderRecord) -> Iterator[list[Call]]:

@@ -142,13 +142,15 @@ class CorrelateShard:
         """Give totals that have changed since they were last published, and what orders of rules have stopped."""
         return [*(self._records.totals(total) for total in self.totals.to_publish()), *self._stopping.unsaid()]
 
-    def save(self, connection: sqlite3.Connection) -> None:
-        self.calls.save(connection)
+    def save(self, connection: sqlite3.Connection) -> bool:
+        if self.calls.save(connection):
+            return True
         self.totals.save(connection)
         self._stopping.save(connection)
         if self._applied_changed and self._applied is not None:
             save_applied_orders(connection, self._applied)
             self._applied_changed = False
+        return False
 
     def _read(self, record: LogRecord) -> CallEvent | _Carried | None:
         position = Position(record.topic, record.partition, record.offset)
@@ -210,7 +212,7 @@ class CorrelateShard:
     ) -> tuple[Call, list[OutRecord]]:
         """Write a decision where orders want the call stopped, unless one with all of them was written for this episode."""
         wanted = orders_for(call, self._feed.book, self._protected, now)
-        if all(record.order.order_id in call.decided for record in wanted):
+        if not wanted or all(record.order.order_id in call.decided for record in wanted):
             return call, []
         metrics.decisions(call.account).inc()
         if self._wants_counts:
@@ -235,9 +237,14 @@ class CorrelateShard:
                 self._applied = None  # stop-orders was made again: what is in it now has met none of these calls
             self._scan_until = self._feed.next_offset
             self._scan = self._reconcile(now) if self._applied is None else self._apply_changed(self._applied, now)
-        outputs = next(self._scan, None)
-        if outputs is not None:
-            return outputs, True
+        for _ in range(scans.EMPTY_STEPS_AT_ONCE):
+            outputs = next(self._scan, None)
+            if outputs:
+                return outputs, True
+            if outputs is None:
+                break
+        else:
+            return [], True
         self._scan = None
         self._applied = self._scan_until
         self._applied_changed = True

@@ -16,7 +16,7 @@ from consumer.kafka.order_book import StoredOrderBook
 from consumer.kafka.order_feed import fact_record
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.topics import Topic
-from consumer.model.limits import NO_LIMITS, Count, Limits, Look, Subject, look
+from consumer.model.limits import NO_LIMITS, Count, Limits, Look, Subject, count_of_named, look
 from consumer.model.orders import Author, Fact, FactKind, Mode, OrderRecord, StopOrder
 from consumer.model.scopes import ScopeKind
 
@@ -140,8 +140,8 @@ class Admission:
         if not self.judging.limits.any:
             return Count(0), []
         count = self._counts.of(order.order_id, order.account, sources=sources)
-        if order.scope.kind is ScopeKind.CALL:  # as many as it names, at most; nobody has to be asked
-            return count._replace(matched=len(order.scope.call_ids)), []
+        if order.scope.kind is ScopeKind.CALL:
+            return count_of_named(order, count.open_calls), []
         log = self._feed.book.view.logs.get(self._feed.topic.name, "")
         return count, self._counts.missing(place, log, sources)
 

@@ -2,13 +2,13 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from consumer.model.controls import as_strong, in_mode_of_now
 from consumer.model.matches import Match, decode_match, encode_match, enough
 from consumer.model.order_book import OrderBook
 from consumer.model.orders import StopOrder
-from consumer.model.proposals import proposal
+from consumer.model.proposals import CAMPAIGN, proposal
 from consumer.model.rules import Rule
 from consumer.model.throttles import begins_anew, may_order, once_per_slot, orders_of
 
@@ -110,13 +110,15 @@ class MatchRules:
         found = enough(throttle, told)
         if found is None:
             return None
-        about = {
+        about: dict[str, Any] = {
             "matches": {
                 "found": len(found),
                 "of": min(len(told), throttle.of or len(told)),
                 "within_seconds": throttle.within,
             }
         }
+        if match.campaign_id:
+            about[CAMPAIGN] = match.campaign_id
         evidence = [one.position for one in reversed(found)]
         order = proposal(rule, match.stop(), match.account, cause=cause, evidence=evidence, about=about)
         if len(self._on_its_way) >= ON_ITS_WAY:

@@ -111,9 +111,10 @@ class GuardShard:
     def before_commit(self) -> list[OutRecord]:
         return []
 
-    def save(self, connection: sqlite3.Connection) -> None:
+    def save(self, connection: sqlite3.Connection) -> bool:
         self.sums.save(connection)
         self._counts.save(connection)
         self._late.save(connection)
         if self._asking:
             self._asking.save(connection)
+        return False

@@ -49,13 +49,12 @@ class WebhookServer:
         producer: Producer,
         topics: Topics,
         max_body_bytes: int,
-        signals: Iterable[SignalIntake] = (),
     ) -> None:
         self._intakes = {
             account.name: _INTAKES[account.webhook.format](account, providers[account.provider], topics)
             for account in accounts
         }
-        self._signals = {intake.name: intake for intake in signals}
+        self._signals: Mapping[str, SignalIntake] = {}
         self._desk = Desk(producer)
         self._max_body = max_body_bytes
         self._in_flight = 0
@@ -80,9 +79,15 @@ class WebhookServer:
             *spelt_out,
             *[web.route(method, path, self._receive_any) for method in METHODS],
             web.options(path, self._handshake),
-            *[web.post(f"/{name}", partial(self._receive, intake)) for name, intake in self._signals.items()],
-            web.post("/signals/{rule}", self._no_such_rule),
         ]
+
+    def signal_routes(self) -> list[web.RouteDef]:
+        """Give the route of signals, for the process that knows which rules are in force."""
+        return [web.post("/signals/{rule}", self._receive_signal)]
+
+    def take_signals(self, intakes: Iterable[SignalIntake]) -> None:
+        """Take signals for these rules from here on, and for no others."""
+        self._signals = {intake.name: intake for intake in intakes}
 
     async def drain(self, deadline_seconds: float) -> None:
         """Take nothing new, and wait for what is being taken."""
@@ -98,9 +103,13 @@ class WebhookServer:
             return no_such_account()
         return await self._receive(intake, request)
 
-    async def _no_such_rule(self, _: web.Request) -> web.StreamResponse:
-        metrics.WEBHOOKS.labels("", 404).inc()
-        return problem(404, "no such rule", "the last part of the path is a rule of the configuration with `signal`")
+    async def _receive_signal(self, request: web.Request) -> web.StreamResponse:
+        intake = self._signals.get(f"signals/{request.match_info['rule']}")
+        if intake is None:
+            metrics.WEBHOOKS.labels("", 404).inc()
+            detail = "the last part of the path is a rule of the configuration with `signal`"
+            return problem(404, "no such rule", detail)
+        return await self._receive(intake, request)
 
     async def _receive(self, intake: Takes, request: web.Request) -> web.StreamResponse:
         """Take one webhook in and say what became of it."""

@@ -128,8 +128,7 @@ async def bounds_of(
     """Give the first and the next offset by (topic, partition); raises ``LogUnavailable`` and ``Refused``."""
     try:
         async with answering():
-            first = await consumer.beginning_offsets(tps)
-            after = await consumer.end_offsets(tps)
+            first, after = await asyncio.gather(consumer.beginning_offsets(tps), consumer.end_offsets(tps))
     except (KafkaError, TimeoutError) as error:
         raise translated(error, f"the bounds of {tps[0].topic} cannot be read") from error
     return {(tp.topic, tp.partition): (first[tp], after[tp]) for tp in tps}

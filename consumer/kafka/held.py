@@ -1,6 +1,6 @@
 """A partition that a worker holds: its shard, how far it has been read, and what of that is not saved yet."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from consumer.kafka.reader import LogRecord
@@ -27,16 +27,18 @@ class Held:
         self.unsaved[topic, last.partition] = last.offset + 1, last.timestamp
         self.unsaved_records += len(records)
 
-    def save(self) -> dict[tuple[str, int], int]:
-        """Save what has been folded; gives the offsets that may be committed from now on.
+    def save(self, saved: dict[tuple[str, int], int]) -> Generator[None, None, None]:
+        """Save what has been folded, in one transaction; others may run at each step, but nothing may be folded meanwhile.
 
-        Where that fails the shard may have forgotten what it was to save, so nothing tries it again.
+        The offsets that may be committed from then on are put into ``saved``. Where it fails or is given up, the shard may
+        have forgotten what it was to save, so nothing tries it again.
         """
         unsaved, self.unsaved, self.unsaved_records = self.unsaved, {}, 0
         offsets = {key: following for key, (following, _) in unsaved.items()}
         with self.shard.view.transaction(offsets, {key: stamp for key, (_, stamp) in unsaved.items()}) as connection:
-            self.shard.save(connection)
-        return offsets
+            while self.shard.save(connection):
+                yield
+        saved.update(offsets)
 
 
 @dataclass(frozen=True, slots=True)

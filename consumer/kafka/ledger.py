@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from consumer.kafka.ledger_counts import Counts
+from consumer.kafka.ledger_pages import LISTED_SCHEMA, page_of
+from consumer.kafka.ledger_queue import SendQueue
 from consumer.kafka.ledger_rows import (
     ANY_LANE,
     FIRST_PLACE,
-    LISTED_SCHEMA,
     SCHEMA,
     Entry,
     Rows,
     SendPlace,
-    page_of,
+    changed_entry,
     place_of,
 )
-from consumer.model.terminations import COUNTS, Ended, Record, State, Termination, contribution, fold_termination
+from consumer.model.terminations import Decision, Ended, Record, State, Termination, fold_termination
 
 __all__ = [
     "ANY_LANE",
@@ -36,6 +38,9 @@ __all__ = [
     "place_of",
 ]
 
+SEND = "send"
+SAVED_AT_ONCE = 500
+"""So many are written in one go; others get their turn before the next."""
 RECENT = 4_096
 """So many terminations that were changed or looked at lately stay in memory: a request's attempt and outcome follow soon."""
 
@@ -64,19 +69,14 @@ class Ledger:
         """Go on with what the tables hold; ``listed`` where they are of ``LISTED_SCHEMA``."""
         self._connection = connection
         self._rows = Rows(connection, listed=listed)
+        self._queue = SendQueue(self._rows)
         self._next_step = next_step
         self._on_change: Callable[[Termination, State], None] = lambda _, __: None
         self._changed: dict[str, Entry] = {}
         self._steps: dict[str, NextStep] = {}
         self._recent: dict[str, Entry] = {}
         self._unknown: set[str] = set()
-        self._has_work = False
-        self._counts: dict[tuple[str, str], int] = {}
-        self._states: dict[tuple[str, State], int] = {}
-        self._standing: dict[tuple[str, State], int] = {
-            (account, State(state)): value
-            for account, state, value in connection.execute("SELECT account, state, value FROM state_counts")
-        }
+        self._counts = Counts(connection)
 
     def on_change(self, listener: Callable[[Termination, State], None]) -> None:
         """Be told (synchronously, briefly) of each termination that comes into another state."""
@@ -91,9 +91,9 @@ class Ledger:
         return entry.t if entry else None
 
     @property
-    def has_work(self) -> bool:
-        """Whether something may have to be sent that ``to_send`` does not find before the next ``save``."""
-        return self._has_work
+    def unsaved(self) -> int:
+        """How many terminations have changed since the last ``save``."""
+        return len(self._changed)
 
     def load(self, termination_ids: Iterable[str]) -> None:
         """Bring to hand what is about to be folded; what is not known is remembered until the next ``save``."""
@@ -114,34 +114,35 @@ class Ledger:
             return None, None
         after = fold_termination(before, record)
         if after is not before and after != before:
-            entry = known._replace(t=after, state=after.state) if known else self._rows.new(after)
+            moved = isinstance(record, Decision)
+            entry = changed_entry(known, after, moved=moved) if known else self._rows.new(after)
             self._changed[after.termination_id] = entry
             self._steps.pop(after.termination_id, None)
-            self._has_work = self._has_work or entry.state is State.WAITING
-            self._count(known, entry)
+            if entry.state is State.WAITING:
+                self._queue.changed(after.account, entry.place)
+            self._counts.count(known, entry)
             if known is None or known.state is not entry.state:
                 self._on_change(after, entry.state)
         return before, after
 
-    def save(self, connection: sqlite3.Connection) -> None:
-        """Write what changed into the open transaction."""
-        steps = ((entry, self._step_of(entry.t)) for entry in self._changed.values())
+    def save(self, connection: sqlite3.Connection) -> bool:
+        """Write a part of what changed into the open transaction; says whether more is left."""
+        part = list(islice(self._changed.values(), SAVED_AT_ONCE))
+        steps = [(entry, self._step_of(entry.t)) for entry in part]
         written = self._rows.write(connection, ((entry, following.step, following.at) for entry, following in steps))
-        self._keep(written)
-        connection.executemany(
-            "INSERT INTO order_counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
-            [(order_id, name, value) for (order_id, name), value in self._counts.items() if value],
-        )
-        connection.executemany(
-            "INSERT INTO state_counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
-            [(account, state, value) for (account, state), value in self._states.items() if value],
-        )
-        self._changed.clear()
-        self._steps.clear()
-        self._counts.clear()
-        self._states.clear()
+        for entry, following in steps:
+            del self._changed[entry.t.termination_id], self._steps[entry.t.termination_id]
+            if following.step == SEND:
+                self._queue.saved(entry.t.account, entry.place)
+            if not entry.t.attempts:  # it is read again when it is chosen; who waits must not displace who is asked for
+                del written[entry.t.termination_id]
+                self._recent.pop(entry.t.termination_id, None)
         self._unknown.clear()
-        self._has_work = False
+        self._keep(written)
+        if not self._changed:
+            self._queue.all_saved()
+            self._counts.save(connection)
+        return bool(self._changed)
 
     def to_send(
         self,
@@ -158,13 +159,18 @@ class Ledger:
         Stops of whole scopes come first in their lane. What was folded since the last ``save`` counts: a call whose end
         is known is not sent.
         """
-        rows = self._connection.execute(
-            "SELECT n, termination_id FROM terminations INDEXED BY to_send WHERE account = ? AND step = 'send'"
-            " AND lane <= ? AND (lane, since, termination_id) > (?, ?, ?) AND act_at <= ?"
-            " ORDER BY lane, since, termination_id",
-            (account, up_to_lane, *after, now),
+        queue = self._queue.of(
+            account,
+            now,
+            skip=skip,
+            after=after,
+            up_to_lane=up_to_lane,
+            has_changed=self._changed.__contains__,
+            is_due=lambda place: self._is_due_at(place, now),
         )
-        return self._due((row for row in rows if row[1] not in skip), "send", now, limit)
+        found = list(islice(queue, limit))
+        read = self._read([(n, place[2]) for place, n in found if n is not None])
+        return [self._changed[place[2]].t if n is None else read[place[2]].t for place, n in found]
 
     def to_close(self, now: float, limit: int) -> list[Termination]:
         """Terminations whose time is up."""
@@ -184,16 +190,15 @@ class Ledger:
 
     def backlog(self, account: str) -> int:
         """How many terminations of an account wait for a request."""
-        return self.count_of(account, State.WAITING)
+        return self._counts.in_state(account, State.WAITING)
 
     def count_of(self, account: str, state: State) -> int:
-        """How many terminations of an account are in a state; counted as they change, since there may be millions."""
-        return self._standing.get((account, state), 0)
+        """How many terminations of an account are in a state."""
+        return self._counts.in_state(account, state)
 
     def counts(self, order_id: str) -> dict[str, int]:
         """How many terminations of an order are, or have been, in each state."""
-        rows = self._connection.execute("SELECT name, value FROM order_counts WHERE order_id = ?", (order_id,))
-        return dict.fromkeys(COUNTS, 0) | dict(rows)
+        return self._counts.of_order(order_id)
 
     def of_call(self, account: str, call_id: str) -> list[Termination]:
         """Every termination of one call, by episode."""
@@ -207,10 +212,7 @@ class Ledger:
 
     def totals(self) -> dict[str, int]:
         """How many terminations are in each state."""
-        totals: dict[str, int] = {}
-        for (_, state), value in self._standing.items():
-            totals[state.value] = totals.get(state.value, 0) + value
-        return {state: value for state, value in totals.items() if value > 0}
+        return self._counts.totals()
 
     def _entry(self, termination_id: str) -> Entry | None:
         known = self._changed.get(termination_id) or self._recent.get(termination_id)
@@ -223,23 +225,43 @@ class Ledger:
             step = self._steps[t.termination_id] = self._next_step(t)
         return step
 
+    def _is_due_at(self, place: SendPlace, now: float) -> bool:
+        """Whether one that has changed is to be sent now, and in this place still."""
+        entry = self._changed.get(place[2])
+        return entry is not None and entry.place == place and self._is_due(entry, SEND, now)
+
+    def _is_due(self, entry: Entry, step: str, now: float) -> bool:
+        """Whether this is the next step of one that has changed, and its time has come."""
+        if step == SEND and entry.state is not State.WAITING:
+            return False  # whatever else is sent again was asked for long ago
+        following = self._step_of(entry.t)
+        return following.step == step and following.at <= now
+
     def _due(self, rows: Iterable[Any], step: str, now: float, limit: int) -> list[Termination]:
         """Read the first ``limit`` rows, but for those of which a change that is not saved yet has made another step."""
         found: list[Termination] = []
         left = iter(rows)
         while len(found) < limit and (some := list(islice(left, limit - len(found)))):
-            recent = {one: entry for _, one in some if (entry := self._recent.get(one))}
-            read = self._rows.at([n for n, one in some if one not in self._changed and one not in recent])
-            for n, termination_id in some:
+            read = self._read([row for row in some if row[1] not in self._changed])
+            for _, termination_id in some:
                 changed = self._changed.get(termination_id)
                 if changed is None:
-                    found.append((recent.get(termination_id) or read[n]).t)
-                else:
-                    following = self._step_of(changed.t)
-                    if following.step == step and following.at <= now:
-                        found.append(changed.t)
-            self._keep({entry.t.termination_id: entry for entry in read.values()})
+                    found.append(read[termination_id].t)
+                elif self._is_due(changed, step, now):
+                    found.append(changed.t)
         return found
+
+    def _read(self, rows: Iterable[tuple[int, str]]) -> dict[str, Entry]:
+        """Bring to hand what stands in some rows, each given with its id."""
+        found, missing = {}, []
+        for n, termination_id in rows:
+            if entry := self._recent.get(termination_id):
+                found[termination_id] = entry
+            else:
+                missing.append(n)
+        read = {entry.t.termination_id: entry for entry in self._rows.at(missing).values()}
+        self._keep(read)
+        return found | read
 
     def _keep(self, entries: Mapping[str, Entry]) -> None:
         """Keep these among the recent; what is kept longest goes."""
@@ -247,21 +269,3 @@ class Ledger:
         excess = len(self._recent) - RECENT
         for termination_id in list(islice(self._recent, max(0, excess))):
             del self._recent[termination_id]
-
-    def _count(self, before: Entry | None, after: Entry) -> None:
-        account, was, now = after.t.account, before.state if before else None, after.state
-        if was is not now:
-            for state, change in ((now, 1), (was, -1)):
-                if state is not None:
-                    self._states[account, state] = self._states.get((account, state), 0) + change
-                    self._standing[account, state] = self._standing.get((account, state), 0) + change
-        known = before.t.orders if before else ()
-        old, new = contribution(before.t if before else None, was), contribution(after.t, now)
-        if old == new and known == after.t.orders:
-            return
-        for order_id in after.t.orders:
-            had = old if order_id in known else ()
-            for name in had:
-                self._counts[order_id, name] = self._counts.get((order_id, name), 0) - 1
-            for name in new:
-                self._counts[order_id, name] = self._counts.get((order_id, name), 0) + 1

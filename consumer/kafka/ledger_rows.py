@@ -1,22 +1,26 @@
 """The rows of a ledger: terminations in the order in which they were first heard of, and what they are found by."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+from zlib import crc32
 
+from consumer.model.identity import call_key
 from consumer.model.termination_codec import decode_termination, encode_termination
-from consumer.model.terminations import State, Termination
+from consumer.model.terminations import State, Termination, contribution
 
-SCHEMA = """ -- terminations.record: layout 2, msgpack of a termination
+SCHEMA = """ -- terminations.record: layout 3, msgpack of a termination, its fields in order
 CREATE TABLE IF NOT EXISTS terminations (
-    n INTEGER PRIMARY KEY, termination_id TEXT NOT NULL, account TEXT NOT NULL, call_id TEXT NOT NULL, state TEXT NOT NULL,
-    lane INTEGER NOT NULL, since REAL NOT NULL, decided_at REAL NOT NULL, step TEXT, act_at REAL, record BLOB NOT NULL
+    n INTEGER PRIMARY KEY, id_key INTEGER NOT NULL, call_key INTEGER NOT NULL, termination_id TEXT NOT NULL,
+    account TEXT NOT NULL,
+    state TEXT NOT NULL, lane INTEGER NOT NULL, since REAL NOT NULL, decided_at REAL NOT NULL, step TEXT, act_at REAL,
+    record BLOB NOT NULL
 );
-CREATE UNIQUE INDEX IF NOT EXISTS by_id ON terminations (termination_id);
+CREATE INDEX IF NOT EXISTS by_key ON terminations (id_key);
+CREATE INDEX IF NOT EXISTS by_call ON terminations (call_key);
 CREATE INDEX IF NOT EXISTS to_send ON terminations (account, lane, since, termination_id, act_at) WHERE step = 'send';
-CREATE INDEX IF NOT EXISTS to_look ON terminations (account, act_at, termination_id) WHERE step = 'look';
-CREATE INDEX IF NOT EXISTS to_close ON terminations (act_at, termination_id) WHERE step = 'close';
-CREATE INDEX IF NOT EXISTS by_call ON terminations (account, call_id);
+CREATE INDEX IF NOT EXISTS to_look ON terminations (account, act_at) WHERE step = 'look';
+CREATE INDEX IF NOT EXISTS to_close ON terminations (act_at) WHERE step = 'close';
 CREATE TABLE IF NOT EXISTS order_counts (
     order_id TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (order_id, name)
 ) WITHOUT ROWID;
@@ -24,37 +28,37 @@ CREATE TABLE IF NOT EXISTS state_counts (
     account TEXT NOT NULL, state TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (account, state)
 ) WITHOUT ROWID;
 """
-LISTED_SCHEMA = (
-    SCHEMA
-    + """
-CREATE INDEX IF NOT EXISTS by_time ON terminations (decided_at, termination_id);
-CREATE TABLE IF NOT EXISTS termination_orders (
-    order_id TEXT NOT NULL, decided_at REAL NOT NULL, termination_id TEXT NOT NULL,
-    PRIMARY KEY (order_id, decided_at, termination_id)
-) WITHOUT ROWID;
-"""
-)
-"""Of a ledger that can also list its terminations in pages."""
-
-
 SendPlace = tuple[int, float, str]
 """Where a termination stands among those to be sent: its lane, since when its call waits, its id."""
 FIRST_PLACE: SendPlace = (-1, 0.0, "")
 ANY_LANE = 1_000
 LOOKED_UP_AT_ONCE = 100
+KEY_DIGITS = 15
 
 
 class Entry(NamedTuple):
-    """A termination with its row ``n`` and its state; ``stored`` is the place and the time in the row, None before it is."""
+    """A termination with its row ``n``, its state, its place, and what it adds to the counts of its orders.
+
+    ``stored`` is the place and the time in its row, None while it has none.
+    """
 
     n: int
     t: Termination
     state: State
+    place: SendPlace
+    counted: tuple[str, ...]
     stored: tuple[SendPlace, float] | None
 
 
+def changed_entry(known: Entry, t: Termination, *, moved: bool) -> Entry:
+    """Give the entry of what ``known`` has become; ``moved`` where it may stand in another place now."""
+    state = t.state
+    place = place_of(t) if moved else known.place
+    return Entry(known.n, t, state, place, contribution(t, state), known.stored)
+
+
 class Rows:
-    """The table of terminations."""
+    """The table of terminations. What is found by a key is looked at again, since two may share one."""
 
     def __init__(self, connection: sqlite3.Connection, *, listed: bool) -> None:
         """Read and write the table; ``listed`` where it is of ``LISTED_SCHEMA``."""
@@ -67,33 +71,48 @@ class Rows:
         """Give a termination that is not in the table its place in it."""
         n = self._following
         self._following += 1
-        return Entry(n, t, t.state, None)
+        state = t.state
+        return Entry(n, t, state, place_of(t), contribution(t, state), None)
 
     def find(self, termination_id: str) -> Entry | None:
-        row = self._connection.execute(
-            "SELECT n, state, record FROM terminations WHERE termination_id = ?", (termination_id,)
-        ).fetchone()
-        return _entry(*row) if row else None
+        """Read one that may be in the table."""
+        return next(iter(self.find_all([termination_id])), None)
 
     def find_all(self, termination_ids: Sequence[str]) -> Iterator[Entry]:
         """Read those of many that are in the table, a hundred with one look."""
         for start in range(0, len(termination_ids), LOOKED_UP_AT_ONCE):
-            some = termination_ids[start : start + LOOKED_UP_AT_ONCE]
+            some = set(termination_ids[start : start + LOOKED_UP_AT_ONCE])
             marks = ",".join("?" * len(some))
-            query = f"SELECT n, state, record FROM terminations WHERE termination_id IN ({marks})"  # noqa: S608 -- as below
-            yield from (_entry(*row) for row in self._connection.execute(query, some))
+            query = f"SELECT n, termination_id, record FROM terminations WHERE id_key IN ({marks})"  # noqa: S608 -- as below
+            for n, found, record in self._connection.execute(query, [key_of(one) for one in some]):
+                if found in some:
+                    yield entry_in(n, record)
 
     def at(self, places: Sequence[int]) -> dict[int, Entry]:
         """Read the rows at some places."""
         if not places:
             return {}
         marks = ",".join("?" * len(places))
-        query = f"SELECT n, state, record FROM terminations WHERE n IN ({marks})"  # noqa: S608 -- only question marks
-        return {row[0]: _entry(*row) for row in self._connection.execute(query, places)}
+        query = f"SELECT n, record FROM terminations WHERE n IN ({marks})"  # noqa: S608 -- only question marks
+        return {n: entry_in(n, record) for n, record in self._connection.execute(query, places)}
 
     def of_call(self, account: str, call_id: str) -> list[Termination]:
-        query = "SELECT record FROM terminations WHERE account = ? AND call_id = ?"
-        return [decode_termination(row[0]) for row in self._connection.execute(query, (account, call_id))]
+        """Read what was decided about one call."""
+        query = "SELECT record FROM terminations WHERE call_key = ?"
+        rows = self._connection.execute(query, (call_key_of(account, call_id),))
+        found = [decode_termination(record) for (record,) in rows]
+        return [t for t in found if (t.account, t.call_id) == (account, call_id)]
+
+    def waiting(
+        self, account: str, now: float, *, after: SendPlace, up_to_lane: int
+    ) -> Iterator[tuple[int, float, str, int]]:
+        """Give, in order and as they are asked for, the places and rows of those that are to be sent by ``now``."""
+        return self._connection.execute(
+            "SELECT lane, since, termination_id, n FROM terminations INDEXED BY to_send WHERE account = ?"
+            " AND step = 'send' AND lane <= ? AND (lane, since, termination_id) > (?, ?, ?) AND act_at <= ?"
+            " ORDER BY lane, since, termination_id",
+            (account, up_to_lane, *after, now),
+        )
 
     def write(
         self, connection: sqlite3.Connection, changes: Iterable[tuple[Entry, str | None, float]]
@@ -102,23 +121,31 @@ class Rows:
         new, known, moved, links, unlinked = [], [], [], [], []
         stored: dict[str, Entry] = {}
         for entry, step, act_at in changes:
-            t = entry.t
-            place = place_of(t)
-            stands = (entry.state, step, act_at, encode_termination(t))
-            if entry.stored is None:
-                new.append((entry.n, t.termination_id, t.account, t.call_id, *place[:2], t.decided_at, *stands))
+            n, t, state, place, counted, before = entry
+            stands = place, t.decided_at
+            if before is None:
+                of = (
+                    n,
+                    key_of(place[2]),
+                    call_key_of(t.account, t.call_id),
+                    t.termination_id,
+                    t.account,
+                    *place[:2],
+                    t.decided_at,
+                )
+                new.append((*of, state, step, act_at, encode_termination(t)))
             else:
-                known.append((*stands, entry.n))
-                if entry.stored != (place, t.decided_at):
-                    moved.append((*place[:2], t.decided_at, entry.n))
+                known.append((state, step, act_at, encode_termination(t), n))
+                if before != stands:
+                    moved.append((*place[:2], t.decided_at, n))
             if self._listed:
                 links += [(order_id, t.decided_at, t.termination_id) for order_id in t.orders]
-                if entry.stored and entry.stored[1] != t.decided_at:
-                    unlinked += [(order_id, entry.stored[1], t.termination_id) for order_id in t.orders]
-            stored[t.termination_id] = entry._replace(stored=(place, t.decided_at))
+                if before and before[1] != t.decided_at:
+                    unlinked += [(order_id, before[1], t.termination_id) for order_id in t.orders]
+            stored[t.termination_id] = Entry(n, t, state, place, counted, stands)
         connection.executemany(
-            "INSERT INTO terminations (n, termination_id, account, call_id, lane, since, decided_at, state, step, act_at,"
-            " record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO terminations (n, id_key, call_key, termination_id, account, lane, since, decided_at, state, step,"
+            " act_at, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             new,
         )
         connection.executemany("UPDATE terminations SET state = ?, step = ?, act_at = ?, record = ? WHERE n = ?", known)
@@ -131,35 +158,26 @@ class Rows:
         return stored
 
 
-def page_of(
-    connection: sqlite3.Connection, filters: Mapping[str, str], *, before: tuple[float, str] | None, limit: int
-) -> list[Termination]:
-    """List terminations, newest first, by ``order_id``, ``account`` and ``outcome``; ``before`` continues a list."""
-    of_order = "order_id" in filters
-    source, at = "terminations t", "t"
-    where, arguments = ["1 = 1"], []
-    if of_order:
-        source, at = "termination_orders o JOIN terminations t USING (termination_id)", "o"
-        where.append("o.order_id = ?")
-        arguments.append(filters["order_id"])
-    for name, column in (("account", "t.account"), ("outcome", "t.state")):
-        if name in filters:
-            where.append(f"{column} = ?")
-            arguments.append(filters[name])
-    values: list[Any] = list(arguments)
-    if before:
-        where.append(f"({at}.decided_at, {at}.termination_id) < (?, ?)")
-        values += before
-    query = f"SELECT t.record FROM {source} WHERE {' AND '.join(where)}"  # noqa: S608 -- our own names
-    newest_first = f"ORDER BY {at}.decided_at DESC, {at}.termination_id DESC LIMIT ?"
-    return [decode_termination(row[0]) for row in connection.execute(f"{query} {newest_first}", (*values, limit))]
-
-
-def _entry(n: int, state: str, record: bytes) -> Entry:
+def entry_in(n: int, record: bytes) -> Entry:
+    """Read what row ``n`` holds."""
     t = decode_termination(record)
-    return Entry(n, t, State(state), (place_of(t), t.decided_at))
+    state, place = t.state, place_of(t)
+    return Entry(n, t, state, place, contribution(t, state), (place, t.decided_at))
 
 
 def place_of(t: Termination) -> SendPlace:
     """Give the place of ``t`` among those to be sent; a stop of a whole scope goes before the calls of its lane."""
     return t.lane, 0.0 if t.scope else t.since, t.termination_id
+
+
+def key_of(termination_id: str) -> int:
+    """Give the number that a termination is found by; ids are hashes, so their beginning will do."""
+    try:
+        return int(termination_id[:KEY_DIGITS], 16)
+    except ValueError:  # of another's making
+        return crc32(termination_id.encode())
+
+
+def call_key_of(account: str, call_id: str) -> int:
+    """Give the number that the terminations of a call are found by."""
+    return crc32(call_key(account, call_id))

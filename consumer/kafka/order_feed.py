@@ -96,7 +96,7 @@ class OrderFeed:
 
     async def start(self) -> None:
         """Connect, and make sure that the book is of this topic; raises ``LogUnavailable``."""
-        await self._reader.start({self._key: self.next_offset})
+        await self._reader.start()
         await self._resume()
 
     async def stop(self) -> None:

@@ -5,8 +5,8 @@ a name and now and then say yes where no order is: yes only means that the table
 """
 
 from collections.abc import Collection, Sequence
+from typing import Protocol
 
-from consumer.model.calls import Call
 from consumer.model.scopes import Key
 
 CALL, CAMPAIGN, AGENT, NUMBER, NUMBER_IN_CAMPAIGN = range(5)
@@ -18,6 +18,21 @@ BITS_PER_NAME = 64
 Hit = tuple[int, str]
 """A kind of name, and the name."""
 NO_HITS: Sequence[Hit] = ()
+
+
+class Named(Protocol):
+    """A call, as far as orders are aimed at it."""
+
+    @property
+    def account(self) -> str: ...
+    @property
+    def call_id(self) -> str: ...
+    @property
+    def campaign_id(self) -> str | None: ...
+    @property
+    def agent_id(self) -> str | None: ...
+    @property
+    def number(self) -> str | None: ...
 
 
 def named(key: Key) -> Hit:
@@ -80,7 +95,7 @@ class AimedNames:
         of_account = self._accounts.get(account)
         return of_account is not None and hit[1] in of_account[hit[0]]
 
-    def hits(self, call: Call) -> Sequence[Hit]:
+    def hits(self, call: Named) -> Sequence[Hit]:
         """Give the names of a call at which an order may be aimed."""
         of_account = self._accounts.get(call.account)
         if of_account is None:
@@ -98,7 +113,7 @@ class AimedNames:
         return NO_HITS
 
 
-def _names_of(call: Call) -> tuple[str | None, ...]:
+def _names_of(call: Named) -> tuple[str | None, ...]:
     """Give the names of a call by their kinds."""
     pair = f"{call.number} {call.campaign_id}" if call.number and call.campaign_id else None
     return call.call_id, call.campaign_id, call.agent_id, call.number, pair

@@ -1,8 +1,9 @@
 """How the reading back of a view goes: how much of it is done, and how long it will take at this pace."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 PACE_SECONDS = 10.0
 WORTH_TELLING_SECONDS = 1.0
@@ -44,12 +45,40 @@ class Progress:
     def as_json(self) -> dict[str, object]:
         return {**asdict(self), "share": self.share}
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Progress":
+        """Read what ``as_json`` gave; raises ``KeyError``, ``TypeError`` and ``ValueError``."""
+        left = value["seconds_left"]
+        return cls(
+            role=str(value["role"]),
+            partitions=int(value["partitions"]),
+            of_partitions=int(value["of_partitions"]),
+            records=int(value["records"]),
+            of_records=int(value["of_records"]),
+            seconds_left=None if left is None else float(left),
+        )
+
     def __str__(self) -> str:
         left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
         return (
             f"reading back: {self.partitions} of {self.of_partitions} partitions, {self.share:.0%}, "
             f"{self.records:,} of {self.of_records:,} events{left}"
         )
+
+
+def together(parts: Iterable[Progress]) -> list[Progress]:
+    """Add up what several processes read back, by role: the slowest says how long it takes."""
+    found: dict[str, Progress] = {}
+    for part in parts:
+        known = found.get(part.role)
+        found[part.role] = part if known is None else _sum(known, part)
+    return list(found.values())
+
+
+def _sum(a: Progress, b: Progress) -> Progress:
+    left = None if a.seconds_left is None or b.seconds_left is None else max(a.seconds_left, b.seconds_left)
+    partitions, of_partitions = a.partitions + b.partitions, a.of_partitions + b.of_partitions
+    return Progress(a.role, partitions, of_partitions, a.records + b.records, a.of_records + b.of_records, left)
 
 
 def duration(seconds: float) -> str:

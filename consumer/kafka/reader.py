@@ -208,23 +208,26 @@ class GroupReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._ids = await ids_of(self._client, list(topics))
         return self._ids
 
-    async def committed(self, topic: str, partition: int) -> int | None:
-        """Give the group's committed offset; None where nothing was ever committed, or only in a topic deleted since."""
-        tp = TopicPartition(topic, partition)
+    async def committed(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Give the group's committed offsets: of partitions where nothing was, or only in a topic deleted since, none."""
+        tps = [TopicPartition(topic, partition) for partition in partitions]
         try:
             async with answering():
-                found = await self._client._coordinator.fetch_committed_offsets([tp])  # noqa: SLF001 -- with its metadata
+                found = await self._client._coordinator.fetch_committed_offsets(tps)  # noqa: SLF001 -- with their metadata
         except (KafkaError, TimeoutError) as error:
-            raise translated(error, f"the committed offset of {topic}/{partition} cannot be read") from error
-        if tp not in found or found[tp].offset < 0:
-            return None
-        then, now = found[tp].metadata, self._ids.get(topic)
-        if then and now and then != now:
-            logger.warning(
-                "what was committed of %s/%d is of a topic that was deleted since: it counts for nothing", *tp
-            )
-            return None
-        return int(found[tp].offset)
+            raise translated(error, f"the committed offsets of {topic} cannot be read") from error
+        offsets = {}
+        for tp in tps:
+            if tp not in found or found[tp].offset < 0:
+                continue
+            then, now = found[tp].metadata, self._ids.get(topic)
+            if then and now and then != now:
+                logger.warning(
+                    "what was committed of %s/%d is of a topic that was deleted since: it counts for nothing", *tp
+                )
+                continue
+            offsets[tp.partition] = int(found[tp].offset)
+        return offsets
 
     async def ends(self, partitions: Iterable[int]) -> dict[tuple[str, int], tuple[int, int]]:
         """Give the first and the next offset of each partition, by (topic, partition)."""

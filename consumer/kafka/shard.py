@@ -47,6 +47,6 @@ class Shard(Protocol):
         """
         ...
 
-    def save(self, connection: Connection) -> None:
-        """Write what changed since the last save into the open transaction."""
+    def save(self, connection: Connection) -> bool:
+        """Write what changed since the last save, or a part of it, into the open transaction; says whether more is left."""
         ...

@@ -7,26 +7,18 @@ partition comes first, so the same log always comes in the same order.
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from operator import attrgetter
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from consumer.kafka.bulk import Logged, poll_bulk
 from consumer.kafka.connection import Connection
-from consumer.kafka.consumer_client import (
-    LogRecord,
-    answering,
-    bounds_of,
-    client_options_of,
-    poll_client,
-    start_client,
-    stop_client,
-)
+from consumer.kafka.consumer_client import answering, bounds_of, client_options_of, start_client, stop_client
 from consumer.kafka.errors import LogUnavailable
 from consumer.kafka.topics import Topic
 from consumer.kafka.translate import translated
 
-POLL_MS = 500
+POLL_SECONDS = 0.5
 MOST_WAITING = 20_000
 """Records of one partition that wait for the others; more are not asked for meanwhile."""
 SILENT_POLLS = 60
@@ -38,7 +30,7 @@ class Span:
     def __init__(self, client: AIOKafkaConsumer, bounds: Mapping[TopicPartition, tuple[int, int]]) -> None:
         self._client = client
         self._ends = {tp: end for tp, (first, end) in bounds.items() if end > first}
-        self._waiting: dict[TopicPartition, list[LogRecord]] = {tp: [] for tp in self._ends}
+        self._waiting: dict[TopicPartition, list[Logged]] = {tp: [] for tp in self._ends}
         self._next = {tp: bounds[tp][0] for tp in self._ends}
         self.total = sum(end - first for first, end in bounds.values())
 
@@ -46,7 +38,7 @@ class Span:
     def passed(self) -> int:
         return self.total - sum(max(0, end - self._next[tp]) for tp, end in self._ends.items())
 
-    async def batches(self) -> AsyncIterator[Sequence[LogRecord]]:
+    async def batches(self) -> AsyncIterator[Sequence[Logged]]:
         """Give the records; raises ``LogUnavailable`` when the brokers say nothing for long."""
         silent = 0
         while unread := self._unread():
@@ -68,26 +60,26 @@ class Span:
             tp for tp in unread if len(self._waiting[tp]) < MOST_WAITING
         ]
         before = dict(self._next)
-        fetched = await poll_client(self._client, MOST_WAITING, POLL_MS, wanted or unread)
+        fetched = await poll_bulk(self._client, wanted or unread, POLL_SECONDS)
         for tp, records in fetched.items():
             end = self._ends[tp]
-            self._waiting[tp] += [record for record in records if record.offset < end]
+            self._waiting[tp] += records if records[-1][2] < end else [one for one in records if one[2] < end]
         for tp in wanted or unread:
             self._next[tp] = int(await self._client.position(tp))
         return self._next != before
 
-    def _ready(self) -> list[LogRecord]:
+    def _ready(self) -> list[Logged]:
         """Take out what no partition can bring anything before, in order."""
         unread = self._unread()
         if any(not self._waiting[tp] for tp in unread):
             return []
-        until = min((self._waiting[tp][-1].timestamp for tp in unread), default=None)
-        batch: list[LogRecord] = []
+        until = min((self._waiting[tp][-1][0] for tp in unread), default=None)
+        batch: list[Logged] = []
         for tp, waiting in self._waiting.items():
-            count = len(waiting) if until is None else bisect_left(waiting, until, key=attrgetter("timestamp"))
+            count = len(waiting) if until is None else bisect_left(waiting, (until,))
             batch += waiting[:count]
             self._waiting[tp] = waiting[count:]
-        batch.sort(key=attrgetter("timestamp"))  # stable: of one time, those of the lower partition stay in front
+        batch.sort()  # by time, then by partition and offset
         return batch
 
 

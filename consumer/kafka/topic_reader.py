@@ -31,6 +31,7 @@ class TopicReader:
         self._connection = connection
         self._name = name
         self._waiting = Stopwatch()
+        self._reads = False
         self._tps = [TopicPartition(topic, p) for topic, count in partitions.items() for p in range(count)]
         self._consumer: AIOKafkaConsumer | None = None
 
@@ -44,15 +45,16 @@ class TopicReader:
     def waited_seconds(self) -> float:
         return self._waiting.seconds
 
-    async def start(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        """Start at the given next offsets; a partition that is not named starts at its beginning."""
+    async def start(self) -> None:
+        """Connect. Nothing is read until ``seek``: what is asked before need not wait behind a request for records."""
         self._consumer = AIOKafkaConsumer(**client_options_of(self._connection, f"callbreaker-{self._name}"))
         await start_client(self._consumer, self._connection)
-        self._consumer.assign(self._tps)
-        self.seek({(tp.topic, tp.partition): offsets.get((tp.topic, tp.partition), 0) for tp in self._tps})
 
     def seek(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        """Read these partitions on from other offsets."""
+        """Read these partitions (on) from the given offsets; at first, one that is not named from its beginning."""
+        if not self._reads:
+            self._client.assign(self._tps)
+            self._reads = True
         for key, offset in offsets.items():
             self._client.seek(TopicPartition(*key), offset)
 

@@ -1,8 +1,8 @@
 """The one component that every role with state runs on: records in, view and outputs out.
 
 For every micro-batch: fold → write the outputs and wait for every acknowledgement → one SQLite transaction with rows and
-offsets → commit the group's offset, at most once a second. A crash anywhere in between repeats work and loses none: what
-is written again has the same id.
+offsets → commit the group's offset, at most once a second, and more seldom while much waits to be read. A crash anywhere in
+between repeats work and loses none: what is written again has the same id.
 
 A partition whose view is behind the committed offset is folded silently up to it, since everything before has been said
 already; from there it is live.
@@ -11,7 +11,9 @@ already; from there it is live.
 import asyncio
 import logging
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from sqlite3 import DatabaseError
 from typing import Final, NamedTuple
@@ -33,11 +35,12 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["DEFAULT_PACE", "FoldingWorker", "Pace", "PartitionStatus", "Shard", "held_views"]
 
-MAX_RECORDS = 2_000
+MAX_RECORDS, BEHIND_RECORDS = 2_000, 500
+"""What is handed over at once at most, and how much of it tells that more is waiting."""
 ROUND_RECORDS = 1_000
-POLL_MS = 200
+POLL_MS, UNSETTLED_POLL_MS = 200, 20
 WORK_EVERY_SECONDS = 0.25
-COMMIT_EVERY_SECONDS = 1.0
+COMMIT_EVERY_SECONDS, COMMIT_BEHIND_EVERY_SECONDS = 1.0, 5.0
 RETRY_SECONDS = 0.5
 
 
@@ -95,6 +98,7 @@ class FoldingWorker:
         self._wake = asyncio.Event()
         self._uncommitted: dict[tuple[str, int], int] = {}
         self._committed_at = 0.0
+        self._behind = False
         self._slices = Slices()
         self._turn = 0
         self._midway = False
@@ -181,7 +185,9 @@ class FoldingWorker:
                         await asyncio.sleep(RETRY_SECONDS)
                         continue
             try:
-                fetched = await self._reader.poll(max_records=MAX_RECORDS, timeout_ms=POLL_MS)
+                timeout_ms = POLL_MS if self.settled else UNSETTLED_POLL_MS
+                fetched = await self._reader.poll(max_records=MAX_RECORDS, timeout_ms=timeout_ms)
+                self._behind = sum(map(len, fetched.values())) >= BEHIND_RECORDS
             except LogUnavailable as error:
                 logger.warning("%s cannot read on yet: %s", self.name, error)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -246,7 +252,7 @@ class FoldingWorker:
             self._held.pop(partition).shard.view.close()
         self._opening.keep(assigned)
         ids = await self._reader.topic_ids(self._topics) if assigned else {}
-        said = {(t, p): await self._reader.committed(t, p) or 0 for p in sorted(assigned) for t in self._topics}
+        said = {t: await self._reader.committed(t, sorted(assigned)) if assigned else {} for t in self._topics}
         # The ends are asked for last, so that none of them is before what was committed meanwhile.
         bounds = await self._reader.ends(assigned) if assigned else {}
         offsets: dict[tuple[str, int], int] = {}
@@ -254,7 +260,10 @@ class FoldingWorker:
             log = Log(ids, {(topic, partition): bounds[topic, partition] for topic in self._topics})
             held = self._held.pop(partition, None)
             shard, committed = self._opening.open(
-                partition, held.shard if held else None, {topic: said[topic, partition] for topic in self._topics}, log
+                partition,
+                held.shard if held else None,
+                {topic: of.get(partition, 0) for topic, of in said.items()},
+                log,
             )
             offsets |= self._following.start(shard.view, log)
             ends = {topic: bounds[topic, partition][1] for topic in self._topics}
@@ -336,8 +345,10 @@ class FoldingWorker:
         self.last_progress_at = self._clock.monotonic()
 
     async def _save(self, held: Held) -> None:
-        """Save what has been folded and written about; others get their turn then."""
-        self._uncommitted.update(held.save())
+        """Save what has been folded and written about; others get their turn meanwhile."""
+        with closing(held.save(self._uncommitted)) as steps:
+            for _ in steps:
+                await asyncio.sleep(0)
         await asyncio.sleep(0)
 
     async def _save_all(self) -> None:
@@ -358,7 +369,8 @@ class FoldingWorker:
 
     async def _commit(self, *, force: bool = False) -> None:
         now = self._clock.monotonic()
-        if not force and now - self._committed_at < COMMIT_EVERY_SECONDS:
+        pause = COMMIT_BEHIND_EVERY_SECONDS if self._behind else COMMIT_EVERY_SECONDS
+        if not force and now - self._committed_at < pause:
             return
         self._committed_at = now
         async with self._lock:
@@ -385,7 +397,7 @@ class FoldingWorker:
         try:
             for partition, held in self._held.items():
                 if held.unsaved and not self._midway:  # in between, rows would tell of what has not been written about
-                    self._uncommitted.update(held.save())
+                    deque(held.save(self._uncommitted), maxlen=0)
                 if (
                     held.live and held.shard.before_commit()
                 ):  # said after the next start, by whoever reads on from there

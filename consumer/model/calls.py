@@ -163,6 +163,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
         figures = self.progress.figures
         if len(figures) <= 1:
             return float(figures[0][column]) if figures else 0.0
+        if figures[0][0] > UNNUMBERED:
+            return fsum([figure[column] for figure in figures])
         last = self.episode
         told = [(figure[0], float(figure[column])) for figure in figures]
         numbered = fsum(value for attempt, value in told if UNNUMBERED < attempt != last)

@@ -10,8 +10,7 @@ from hashlib import blake2b
 
 def digest(parts: Iterable[str], size_bytes: int = 16) -> str:
     """Hash ``parts`` into ``2 * size_bytes`` hexadecimal characters."""
-    told = [part.encode() for part in parts]
-    framed = b"".join(len(data).to_bytes(4, "big") + data for data in told)
+    framed = b"".join([len(data := part.encode()).to_bytes(4, "big") + data for part in parts])
     return blake2b(framed, digest_size=size_bytes).hexdigest()
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from consumer.model.durations import format_duration
-from consumer.model.orders import StopOrder
+from consumer.model.orders import Mode, StopOrder, effective_mode
+from consumer.model.proposals import CAMPAIGN
 
 
 class Limit(NamedTuple):
@@ -46,6 +47,19 @@ class Count(NamedTuple):
     open_calls: int | None = None
     by_campaign: Mapping[str, int] = {}
     open_in: Mapping[str, int] = {}
+
+
+def count_of_named(order: StopOrder, open_calls: int | None) -> Count:
+    """What an order for calls by id would stop: as many as it names, but for those that its canary leaves alone.
+
+    Nobody has to be asked. Which campaign they are of is known where the rule was asked about the call itself.
+    """
+    campaign: str | None = (order.explanation or {}).get(CAMPAIGN)
+    calls = order.scope.call_ids
+    unsure = order.mode is Mode.CANARY and bool(order.canary_campaigns) and campaign is None
+    if not unsure and order.mode is not Mode.SHADOW:
+        calls = tuple(one for one in calls if effective_mode(order, one, campaign) is Mode.ENFORCE)
+    return Count(len(calls), open_calls, {campaign: len(calls)} if campaign and calls else {})
 
 
 class Subject(NamedTuple):

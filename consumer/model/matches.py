@@ -16,7 +16,10 @@ _START = b'{"kind":"match"'
 
 
 class Match(msgspec.Struct, frozen=True, tag_field="kind", tag="match"):
-    """A rule was asked about an event, and matched or not. ``at`` is the broker's time, ``scope`` as ``Scope.as_dict``."""
+    """A rule was asked about an event, and matched or not. ``at`` is the broker's time, ``scope`` as ``Scope.as_dict``.
+
+    ``campaign_id`` is that of the call, where the scope is this one call.
+    """
 
     rule: str
     account: str
@@ -29,6 +32,7 @@ class Match(msgspec.Struct, frozen=True, tag_field="kind", tag="match"):
     reach: str = Reach.KNOWN.value
     values: dict[str, Any] = {}
     position: Position | None = None
+    campaign_id: str | None = None
 
     @property
     def scope_key(self) -> bytes:

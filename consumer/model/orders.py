@@ -135,10 +135,11 @@ class OrderRecord:
         An order that holds once acts on the calls that wait when it comes into force. It stays in force for as long as
         those decisions may be acted on.
         """
-        since = self.since
-        if since is None or self.order.hold is None:
-            return None
-        return since + (self.order.hold or self.decision_ttl)
+        return self._until(self.since)
+
+    def _until(self, since: float | None) -> float | None:
+        hold = self.order.hold
+        return None if since is None or hold is None else since + (hold or self.decision_ttl)
 
     def state(self, now: float) -> OrderState:
         """Derive where the order stands at ``now`` (seconds since the epoch)."""
@@ -146,9 +147,10 @@ class OrderRecord:
             return OrderState.RELEASED
         if self.fact(FactKind.REJECTED):
             return OrderState.REJECTED
-        if self.since is None:
+        since = self.since
+        if since is None:
             return OrderState.AWAITING_APPROVAL if self.fact(FactKind.HELD) else OrderState.PROPOSED
-        until = self.until
+        until = self._until(since)
         return OrderState.EXPIRED if until is not None and now >= until else OrderState.IN_FORCE
 
     def in_force(self, now: float) -> bool:

@@ -11,6 +11,8 @@ from consumer.model.rules import Rule
 from consumer.model.stops import Stop
 
 MOST_EVIDENCE = 8
+CAMPAIGN = "campaign_id"
+"""Where the explanation of an order for one call by its id says which campaign that is of: limits go by it."""
 
 
 def proposal(

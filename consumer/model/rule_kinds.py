@@ -55,14 +55,17 @@ class Rule(Terms):
 class EventRule(Rule):
     """A rule that is asked once per call event, as the correlator runs it.
 
-    ``wants`` is a quick look at the event: where it is false, ``evaluate`` would give None. ``saw`` gives the values that it
-    decides on, by name, where the rule can tell.
+    ``wants`` is a quick look at the event, as are the ``statuses`` that it must have one of: where that is false,
+    ``evaluate`` would give None. ``saw`` gives the values that it
+    decides on, by name, where the rule can tell. One that never ``looks_at_body`` does not see ``event.raw``.
     """
 
     evaluate: RuleFunction
     on: frozenset[EventType] = frozenset(EventType)
     wants: Callable[[CallEvent], bool] | None = field(default=None, compare=False)
     saw: Callable[[CallEvent, Call], Mapping[str, Any]] | None = field(default=None, compare=False)
+    looks_at_body: bool = True
+    statuses: frozenset[str] | None = None
 
     def __call__(self, event: CallEvent, call: Call) -> Stop | None:
         """Ask the rule, as its own tests do."""

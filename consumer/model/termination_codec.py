@@ -6,6 +6,7 @@ reader gets a record for each call.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -106,9 +107,10 @@ def encode_termination_record(record: Record) -> bytes:
 
 def encode_request(records: Iterable[Record]) -> Iterator[tuple[str, bytes]]:
     """Write the records of a request, those that say the same of several calls as one; gives each with its key."""
-    for shared, group in groupby(records, _said_of_all):
+    for _, group in groupby(records, _what_is_shared):
         alike = list(group)
-        if shared is None or len(alike) == 1:
+        shared = _said_of_all(alike[0]) if len(alike) > 1 else None
+        if shared is None:
             yield from ((record.termination_id, encode_termination_record(record)) for record in alike)
         else:
             yield shared.request_id, _write(msgspec.structs.replace(shared, calls=tuple(map(_named, alike))))
@@ -214,6 +216,24 @@ def _ended(told: _End) -> Ended:
     of = told.termination_id, told.account, told.call_id, told.episode
     at = told.evidence
     return Ended(*of, told.status, told.at, Position(at.topic, at.partition, at.offset) if at else None, told.source)
+
+
+_shared_by_attempts = attrgetter("account", "request_id", "at", "orders", "size")
+_shared_by_results = attrgetter(
+    *("account", "request_id", "at", "answer", "http_status", "detail", "retry_at", "reported", "trace_id", "more"),
+    *("outcome", "orders", "confirmed_by", "late_seconds"),
+)
+
+
+def _what_is_shared(record: Record) -> tuple[type[Record], tuple[Any, ...]]:
+    """Give what is the same in those records of a request that are written as one."""
+    match record:
+        case Attempt():
+            return Attempt, _shared_by_attempts(record)
+        case Result(request_id=str()):
+            return Result, _shared_by_results(record)
+        case _:
+            return type(record), (record.termination_id, record)
 
 
 def _said_of_all(record: Record) -> _Attempts | _Outcomes | None:

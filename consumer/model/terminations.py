@@ -156,7 +156,10 @@ class Looked(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind"
     detail: str = ""
 
 
-class Termination(Struct, frozen=True, gc=False, omit_defaults=True):
+LAST_LANE = 9
+
+
+class Termination(Struct, frozen=True, gc=False, array_like=True):
     """All facts about one termination. Times are seconds since the epoch."""
 
     termination_id: str
@@ -165,7 +168,7 @@ class Termination(Struct, frozen=True, gc=False, omit_defaults=True):
     episode: Count
     orders: tuple[str, ...] = ()
     mode: Mode = Mode.SHADOW
-    lane: int = 9
+    lane: int = LAST_LANE
     decided_at: float = 0.0
     decided_status: Status | None = None
     attempt: Count = 0
@@ -256,6 +259,8 @@ def fold_termination(known: Termination | None, record: Record) -> Termination:
 
     Of several ends, or of several answers to one request, the earliest stands; of several outcomes the latest.
     """
+    if known is None and isinstance(record, Decision):
+        return _decided(record)
     t = known or Termination(record.termination_id, record.account, record.call_id, record.episode)
     match record:
         case Decision():
@@ -265,8 +270,8 @@ def fold_termination(known: Termination | None, record: Record) -> Termination:
         case Attempt():
             if any(attempt.request_id == record.request_id for attempt in t.attempts):
                 return t
-            attempts = sorted((*t.attempts, record), key=lambda attempt: (attempt.n, attempt.at, attempt.request_id))
-            return replace(t, attempts=tuple(attempts), orders=_union(t.orders, record.orders))
+            attempts = _sorted((*t.attempts, record), _attempt_order)
+            return replace(t, attempts=attempts, orders=_union(t.orders, record.orders))
         case Result():
             return _fold_result(t, record)
         case Looked():
@@ -297,6 +302,28 @@ def _fold_decision(t: Termination, decision: Decision) -> Termination:
     )
 
 
+def _decided(decision: Decision) -> Termination:
+    """Make a termination of the first that is heard of it; the same as folding the decision into one without facts."""
+    return Termination(
+        decision.termination_id,
+        decision.account,
+        decision.call_id,
+        decision.episode,
+        _union((), decision.orders),
+        decision.mode,
+        min(LAST_LANE, decision.lane),
+        decision.decided_at,
+        decision.status,
+        decision.attempt,
+        decision.campaign_id,
+        decision.agent_id,
+        decision.number,
+        _union((), decision.evidence, key=attrgetter("topic", "partition", "offset")),
+        scope=decision.scope,
+        since=decision.since or decision.decided_at,
+    )
+
+
 MODES = (Mode.SHADOW, Mode.CANARY, Mode.ENFORCE)
 
 
@@ -306,8 +333,15 @@ def _fold_result(t: Termination, result: Result) -> Termination:
     known = next((known for known in t.results if known.request_id == result.request_id), None)
     if known and _moment(known) <= _moment(result):
         return t
-    results = sorted((*(r for r in t.results if r is not known), result), key=lambda r: (r.n, r.at, r.request_id))
-    return replace(t, results=tuple(results))
+    return replace(t, results=_sorted((*(r for r in t.results if r is not known), result), _result_order))
+
+
+_attempt_order = attrgetter("n", "at", "request_id")
+_result_order = attrgetter("n", "at", "request_id")
+
+
+def _sorted(facts: tuple[T, ...], order: Callable[[T], Any]) -> tuple[T, ...]:
+    return facts if len(facts) == 1 else tuple(sorted(facts, key=order))
 
 
 def _moment(record: Ended | Result) -> tuple[float, str]:
@@ -316,7 +350,9 @@ def _moment(record: Ended | Result) -> tuple[float, str]:
 
 
 def _union(left: tuple[T, ...], right: tuple[T, ...], key: Callable[[T], Any] | None = None) -> tuple[T, ...]:
-    return left if left == right else tuple(sorted({*left, *right}, key=key or str))
+    if left == right or (not left and len(right) == 1):
+        return right
+    return tuple(sorted({*left, *right}, key=key or str))
 
 
 COUNTS = (

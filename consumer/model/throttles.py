@@ -8,6 +8,7 @@ cool_down   so long after an order of the rule has ended, none for that scope
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from consumer.model.durations import format_duration
 from consumer.model.order_book import OrderBook
 from consumer.model.orders import FactKind, OrderRecord, OrderState, StopOrder
 
@@ -33,6 +34,19 @@ class Throttle:
 
 
 NO_THROTTLE = Throttle()
+
+
+def in_words(throttle: Throttle) -> str:
+    """Say it for people."""
+    said = []
+    if (wanted := throttle.matches) is not None:
+        of = f" of the last {wanted.of} events" if wanted.of else ""
+        said.append(f"an order takes {wanted.count} matches{of} within {format_duration(wanted.within)}")
+    if throttle.once_per:
+        said.append(f"at most one order for a scope in {format_duration(throttle.once_per)}")
+    if throttle.cool_down:
+        said.append(f"none for {format_duration(throttle.cool_down)} after one has ended")
+    return "; ".join(said)
 
 
 def orders_of(like: StopOrder, book: OrderBook) -> Iterator[OrderRecord]:

@@ -110,6 +110,8 @@ class AccountLoop:
         ready_at = dispatcher.next_at(moment)
         if ready_at > moment:
             return min(ready_at - moment, self._parts.idle_seconds)
+        if (wait := self._gathers(owned, moment)) > 0:
+            return min(wait, self._parts.idle_seconds)
         found = shard.chooser.to_send(self._account.name, now, dispatcher.batch_size, dispatcher.busy_ids)
         if found or dispatcher.pinned:
             return await self._stopping.start_one(owned, found, now)
@@ -117,3 +119,10 @@ class AccountLoop:
         if shard.chooser.is_looking_further(self._account.name):
             return LOOK_FURTHER_SECONDS
         return self._looking.start_one(owned, now)
+
+    def _gathers(self, owned: Owned, moment: float) -> float:
+        """How long too few wait to fill a batch that is still gathered; what is folded meanwhile wakes us."""
+        dispatcher, shard = owned.dispatcher, owned.shard
+        if dispatcher.pinned or not 0 < shard.ledger.backlog(self._account.name) < dispatcher.batch_size:
+            return 0.0
+        return shard.chooser.gathered_at(self._account) - moment

@@ -7,7 +7,6 @@ in which calls were registered, so that is who would be dialled soonest.
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from consumer.kafka.clock import Clock
 from consumer.kafka.ledger import ANY_LANE, FIRST_PLACE, Ledger, SendPlace, place_of
@@ -59,7 +58,7 @@ class Chooser:
 
     def emptied(self, account: str) -> None:
         """Note that nothing of an account is left to be sent now: the linger begins anew with the next call."""
-        if (gathering := self._gathering.get(account)) and not self._ledger.has_work:
+        if gathering := self._gathering.get(account):
             gathering.emptied()
 
     def is_looking_further(self, account: str) -> bool:
@@ -75,7 +74,7 @@ class Chooser:
         lane = EMERGENCY if self._lever_engaged else ANY_LANE
         place = self._passed_over.pop(account, FIRST_PLACE)
         first = self._ledger.to_send(account, now, limit, skip, up_to_lane=lane)
-        found = [t for t in first if self._can_be_judged(t, now)]
+        found = [t for t in first if self._plainly_wanted(t, now) or self._can_be_judged(t, now)]
         if len(found) == len(first):
             return found
         place = max(place, place_of(first[-1]))
@@ -120,9 +119,14 @@ class Chooser:
         self, t: Termination, batch: dict[str, Termination], settled: list[Attempt | Result], now: float
     ) -> bool:
         """Take ``t`` into the batch or settle it; says whether nothing more may go into this request."""
-        if refused := self._no_longer_wanted(t, now):
+        plainly = self._plainly_wanted(t, now)
+        if not plainly and (refused := self._no_longer_wanted(t, now)):
             settled.append(refused)
-        elif self._may_be_covered(t, now) and (shared := covered.shared_request(t, self._book, self._ledger.get)):
+        elif (
+            not plainly
+            and self._may_be_covered(t, now)
+            and (shared := covered.shared_request(t, self._book, self._ledger.get))
+        ):
             settled += shared
         elif t.scope is not None:
             if not batch:
@@ -159,6 +163,13 @@ class Chooser:
             return False
         judged = bool(enforcing) or not any(order.state in NOT_JUDGED for order in known)
         return judged and not (self._may_be_covered(t, now) and covered.must_wait(t, self._book, self._ledger.get))
+
+    def _plainly_wanted(self, t: Termination, now: float) -> bool:
+        """Whether one order in force wants it and there is nothing else to judge, as with most calls of a campaign."""
+        if len(t.orders) != 1 or t.scope is not None:
+            return False
+        order = self._order(t.orders[0], now)
+        return order.wants_all and (order.by_operator or not self._lever_engaged)
 
     def _order(self, order_id: str, now: float) -> "_Order":
         """Look an order up, once for all calls that are looked at together."""
@@ -199,23 +210,20 @@ class Chooser:
         return closed(t, State.WITHDRAWN, now, "no order wants it any more")
 
 
-class _Order(NamedTuple):
+class _Order:
     """An order, and where it stands at the time at which calls are looked at; None where it has not been read yet."""
 
-    record: OrderRecord | None
-    state: OrderState
+    __slots__ = ("allows_live", "by_operator", "reaches_everything", "record", "state", "wants_all")
 
-    @property
-    def by_operator(self) -> bool:
-        return self.record is not None and self.record.order.by.is_operator
-
-    @property
-    def reaches_everything(self) -> bool:
-        return self.record is not None and self.record.order.reach is Reach.EVERYTHING
-
-    @property
-    def allows_live(self) -> bool:
-        return self.record is not None and self.record.order.allow_live
+    def __init__(self, record: OrderRecord | None, state: OrderState) -> None:
+        self.record = record
+        self.state = state
+        order = record.order if record else None
+        self.by_operator = order is not None and order.by.is_operator
+        self.reaches_everything = order is not None and order.reach is Reach.EVERYTHING
+        self.allows_live = order is not None and order.allow_live
+        in_force = order is not None and order.mode is Mode.ENFORCE and state is OrderState.IN_FORCE
+        self.wants_all = in_force and not self.reaches_everything
 
     def enforces(self, t: Termination) -> bool:
         """Whether it wants this call stopped, and means it."""

@@ -11,6 +11,7 @@ from consumer.model.accounts import LARGEST_BATCH, Account
 from consumer.model.provider import Answer
 from consumer.model.terminations import AnswerClass
 from consumer.terminate.rate import RateLimit
+from consumer.terminate.retries import Retries
 
 FIRST_CONCURRENT = 4
 BREAKER_FAILURES = 5
@@ -44,6 +45,7 @@ class Dispatcher:
     def __init__(self, account: Account, *, now: float, batch_limit: int = LARGEST_BATCH) -> None:
         limit = account.rate_limit
         self._rate = RateLimit(limit.requests_per_second, limit.burst, now=now)
+        self._retries = Retries(limit.requests_per_second)
         self._departures = RateLimit(limit.requests_per_second, limit.burst, now=now)
         self._batch_size = min(account.batch.size, batch_limit)
         self._most = limit.concurrency
@@ -90,7 +92,10 @@ class Dispatcher:
 
     def try_start(self, now: float) -> bool:
         """Take the token for one request."""
-        return self.next_at(now) <= now and self._rate.try_take(now)
+        started = self.next_at(now) <= now and self._rate.try_take(now)
+        if started:
+            self._retries.sent(now)
+        return started
 
     def try_take(self, now: float) -> bool:
         """Take the token for one more request of something that is already under way."""
@@ -192,7 +197,8 @@ class Dispatcher:
             self._half_open = True
             self._closed_until = now + BREAKER_SECONDS[min(self._trips, len(BREAKER_SECONDS) - 1)]
             self._trips += 1
-        return now + (answer.retry_after_seconds or RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
+        wait = answer.retry_after_seconds or RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1]
+        return self._retries.turn(now + wait, now)
 
 
 def bisected(ids: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -14,6 +14,7 @@ from consumer.model.terminations import Attempt, Ended, Record, Result, State, T
 
 Find = Callable[[str], Termination | None]
 LATER_SECONDS = 0.001
+SETTLED = frozenset((State.CONFIRMED, State.MISSED))
 
 
 def closing(
@@ -42,7 +43,7 @@ def _stopped_after_all(asked: Termination, logged_at: float, find: Find) -> Resu
 
 
 def _called_missed_but_cancelled(t: Termination) -> bool:
-    return t.state is State.MISSED and t.ended is not None and t.ended.status is Status.CANCELLED
+    return t.ended is not None and t.ended.status is Status.CANCELLED and t.state is State.MISSED
 
 
 def _credited(said: Result, asked: Termination, logged_at: float) -> Result:
@@ -61,8 +62,7 @@ def _asked_earlier(t: Termination, find: Find) -> Termination | None:
 
 
 def _ended_by_itself(before: Termination | None, after: Termination, logged_at: float) -> Result | None:
-    settled = {State.CONFIRMED, State.MISSED}
-    if after.state not in settled or (before is not None and before.state is after.state) or after.ended is None:
+    if after.ended is None or (state := after.state) not in SETTLED or (before is not None and before.state is state):
         return None
     source = after.ended.evidence
     return Result(
@@ -71,7 +71,7 @@ def _ended_by_itself(before: Termination | None, after: Termination, logged_at: 
         call_id=after.call_id,
         episode=after.episode,
         at=logged_at,
-        outcome=after.state,
+        outcome=state,
         detail=f"the call is {after.ended.status}",
         orders=after.orders,
         confirmed_by=f"{after.ended.source} {source}" if source else after.ended.source,

@@ -24,10 +24,11 @@ def next_step(t: Termination, account: Account, capabilities: Capabilities) -> N
 
     Nothing while only the log tells of it: the decision, which says what it is aimed at, is still to be read.
     """
-    due = _due(t, account)
+    state = t.state
+    due = _due(t, state, account)
     if due is None or t.decided_status is None:
         return NOTHING
-    if t.state is State.WAITING:
+    if state is State.WAITING:
         return NextStep("send", due)
     look = t.looked_since
     if look is None and can_look(t, capabilities):
@@ -55,10 +56,10 @@ def must_look_first(t: Termination, capabilities: Capabilities) -> bool:
     return capabilities.look_before_stop
 
 
-def _due(t: Termination, account: Account) -> float | None:
+def _due(t: Termination, state: State, account: Account) -> float | None:
     """From when on something is to be done; None where nothing is."""
     answer = t.last_answer
-    match t.state:
+    match state:
         case State.WAITING:
             return answer.retry_at if answer else 0.0
         case State.REQUESTED:

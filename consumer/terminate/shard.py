@@ -26,6 +26,8 @@ from consumer.terminate.trust import Trust
 
 logger = logging.getLogger(__name__)
 
+SAVE_AT = 5_000
+"""So many terminations may change before they are saved: mostly a request's attempts and outcomes are then written as one."""
 CLOSE_AT_ONCE = 500
 NAMING_AT_ONCE = 50
 
@@ -98,10 +100,10 @@ class TerminateShard:
 
     @property
     def urgent(self) -> bool:
-        return self.ledger.has_work
+        return self.ledger.unsaved >= SAVE_AT
 
     def looks_into_rows(self, now: float) -> bool:  # noqa: ARG002 -- the worker's protocol
-        return True
+        return False
 
     def work(self, now: float) -> tuple[list[OutRecord], bool]:
         """Close what has waited for its confirmation long enough."""
@@ -121,8 +123,8 @@ class TerminateShard:
     def before_commit(self) -> list[OutRecord]:
         return []
 
-    def save(self, connection: sqlite3.Connection) -> None:
-        self.ledger.save(connection)
+    def save(self, connection: sqlite3.Connection) -> bool:
+        return self.ledger.save(connection)
 
     def newly_answered(self, account: str) -> Iterable[str]:
         """The requests of an account whose outcome has been folded since this was last asked."""

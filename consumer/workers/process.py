@@ -15,7 +15,6 @@ import uvloop
 from aiohttp import web
 
 from consumer import logs
-from consumer.assembly_signals import signals_of
 from consumer.garbage import quieten_gc
 from consumer.ingest.server import WebhookServer
 from consumer.kafka.errors import LogError
@@ -58,7 +57,6 @@ async def _work(assignment: Assignment) -> None:
             producer=producer,
             topics=assignment.topics,
             max_body_bytes=settings.max_body,
-            signals=signals_of(assignment.settings, assignment.topics),
         )
         forward = await stack.enter_async_context(forwarding(assignment.main_socket))
         application = web.Application(client_max_size=settings.max_body)

@@ -53,7 +53,7 @@ KNOWN: expression.Known = {"event": EVENT_FIELDS, "call": CALL_FIELDS, "params":
 
 
 class Expression(expression.Expression):
-    """An expression over an event and its call. ``on`` and ``wants`` are a quick look that spares evaluating it."""
+    """An expression over an event and its call. ``on``, ``statuses`` and ``wants`` are a quick look that spares it."""
 
     def __init__(self, text: str, *, rule: str, known: expression.Known = KNOWN) -> None:
         """Compile.
@@ -63,11 +63,17 @@ class Expression(expression.Expression):
 
         """
         super().__init__(text, known, rule=rule)
-        self.on, self.wants = quick_look(text)
+        self.on, self.statuses, self.wants = quick_look(text)
         self._call_may_do = look_at_call(text)
         self._of_event = [(name, EVENT_FIELDS[name], named) for name, named in self.names["event"].below.items()]
+        self.looks_at_body = "raw" in self.names["event"].below
         below_call = self.names["call"].below if "call" in self.names else {}
         self._of_call = [(name, CALL_FIELDS[name], named) for name, named in below_call.items()]
+
+    def may_hold(self, event: CallEvent) -> bool:
+        """Whether the quick look lets an event through."""
+        fits = event.type in self.on and (self.statuses is None or event.status in self.statuses)
+        return fits and (self.wants is None or self.wants(event))
 
     def true_for(self, event: CallEvent, call: Call | None, params: Mapping[str, Any]) -> bool:
         """Evaluate; whatever is not true is false.
@@ -151,5 +157,15 @@ def cel_rule(
         return compiled.values(event, call, params)
 
     return EventRule(
-        name, "1", digest(said, 6), evaluate, compiled.on, compiled.wants, saw, aim=aim, expression=expression
+        name,
+        "1",
+        digest(said, 6),
+        evaluate,
+        compiled.on,
+        compiled.wants,
+        saw,
+        compiled.looks_at_body,
+        compiled.statuses,
+        aim=aim,
+        expression=expression,
     )

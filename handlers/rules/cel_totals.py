@@ -122,7 +122,7 @@ def measure_of(told: str, name: str, *, rule: str) -> Measure:
     compiled = EventExpression(told, rule=f"{rule}, measure {name}", known=OF_EVENT)
 
     def value(event: CallEvent) -> float | None:
-        if event.type not in compiled.on or (compiled.wants is not None and not compiled.wants(event)):
+        if not compiled.may_hold(event):
             return None
         try:
             found = compiled.value_for(event, None, {})

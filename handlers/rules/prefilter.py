@@ -8,7 +8,7 @@ that makes an expression undecidable makes it untrue. So the answers are the sam
 import re
 from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from consumer.model.calls import Call
 from consumer.model.events import CallEvent
@@ -59,10 +59,19 @@ def conjuncts(code: str, start: int = 0, end: int | None = None) -> Iterator[tup
         yield from conjuncts(code, first, last)
 
 
-def quick_look(text: str) -> tuple[frozenset[EventType], Check | None]:
-    """Give the event types that an expression can be true for, and what else an event must hold, if anything."""
+class Look(NamedTuple):
+    """What an event must be for an expression to be true: of these types, in one of these statuses, and what it must hold."""
+
+    types: frozenset[EventType]
+    statuses: frozenset[str] | None
+    holds: Check | None
+
+
+def quick_look(text: str) -> Look:
+    """Give what an event must be for an expression to be true; None where it may be anything."""
     code = _made_unreadable(text)
     types = frozenset(EventType)
+    statuses: frozenset[str] | None = None
     checks: list[Check] = []
     for start, end in conjuncts(code):
         part = text[start:end]
@@ -71,13 +80,15 @@ def quick_look(text: str) -> tuple[frozenset[EventType], Check | None]:
         texts = _texts(part)
         if texts is not None and texts[0] == ("type",):
             types &= {kind for kind in EventType if kind in texts[1]}
+        elif texts is not None and texts[0] == ("status",):
+            statuses = texts[1] if statuses is None else statuses & texts[1]
         elif texts is not None and len(texts[0]) == 1 and texts[0][0] in TEXT_FIELDS:
             checks.append(_is_one_of(texts[0][0], texts[1]))
         elif (exact := decided(part)) and exact.root == "event":
             checks.append(exact.check)
         elif found := _needed(part):
             checks.append(found)
-    return types, _all(checks)
+    return Look(types, statuses, _all(checks))
 
 
 def look_at_call(text: str) -> Callable[[Call], bool] | None:

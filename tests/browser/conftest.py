@@ -10,6 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 from tests.kafka.service_stage import TOKENS, Stage, running, staged
+from tests.patience import PATIENCE_SECONDS
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -21,7 +22,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--disable-quic",
 ]
-WAIT_MS = 15_000
+WAIT_MS = PATIENCE_SECONDS * 1_000
 
 
 @dataclass
@@ -76,9 +77,9 @@ def open_page(chromium: Browser) -> OpenPage:
     return opened
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(kafka_servers: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """A service that runs for all tests which do not end it; each makes campaigns of its own."""
+    """A service that runs for all tests of a module which do not end it; each makes campaigns of its own."""
     async with (
         staged(kafka_servers, f"b{secrets.token_hex(4)}.", tmp_path_factory.mktemp("page")) as stage,
         running(stage.settings),

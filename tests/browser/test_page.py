@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, expect
 
+from consumer import listening
 from tests.browser.conftest import WAIT_MS, OpenPage
 from tests.kafka.service_stage import ACCOUNT, TOKENS, Stage, running, staged
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.browser
 
@@ -46,7 +48,10 @@ async def fill_stop(page: Page, campaign: str, reason: str) -> None:
 async def heard_nothing_new(stage: Stage) -> None:
     """Listen as another page until a second without a change, which is only a comment."""
     headers = {"Authorization": f"Bearer {TOKENS['viewer']}"}
-    async with stage.http.get(f"{stage.url}/api/v1/stream", headers=headers) as stream, asyncio.timeout(15):
+    async with (
+        stage.http.get(f"{stage.url}/api/v1/stream", headers=headers) as stream,
+        asyncio.timeout(PATIENCE_SECONDS),
+    ):
         assert stream.headers["Content-Type"].startswith("text/event-stream")
         while not (await stream.content.readline()).startswith(b":"):
             pass
@@ -276,8 +281,9 @@ async def test_nothing_is_loaded_from_elsewhere_and_nothing_inline_may_run(stage
 
 
 async def test_a_service_with_pages_open_ends_at_once_and_the_page_says_how_old_its_figures_are(
-    kafka_servers: str, topic_prefix: str, tmp_path: Path, open_page: OpenPage
+    kafka_servers: str, topic_prefix: str, tmp_path: Path, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(listening, "DRAIN_SECONDS", 2 * PATIENCE_SECONDS)
     async with staged(kafka_servers, topic_prefix, tmp_path) as stage, AsyncExitStack() as stack:
         async with running(stage.settings):
             watched = await stack.enter_async_context(open_page(stage.url))
@@ -288,7 +294,7 @@ async def test_a_service_with_pages_open_ends_at_once_and_the_page_says_how_old_
             await expect(page.locator("#calls")).to_have_text("4")
             watched.expected = ("net::ERR_", "503 (Service")
             ending = time.monotonic()
-        assert time.monotonic() - ending < 9.0
+        assert time.monotonic() - ending < PATIENCE_SECONDS, "the open page is not waited for"
         await expect(page.get_by_role("alert").filter(has_text="Reconnecting since")).to_contain_text(
             re.compile(r"The figures are those of \d\d:\d\d:\d\d")
         )

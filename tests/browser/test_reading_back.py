@@ -16,7 +16,7 @@ from tests.kafka.service_stage import ACCOUNT, running, staged
 pytestmark = pytest.mark.browser
 
 CALLS = 150
-EVENTS_A_POLL = 2
+EVENTS_A_POLL = 1
 SECONDS_A_POLL = 0.4
 
 expect.set_options(timeout=WAIT_MS)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+
+from tests.patience import PATIENCE_SECONDS
 
 CONFIGURED = ("CALLBREAKER_", "SIMULATOR_")
 
@@ -29,7 +30,7 @@ def call(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess
         env=environment(**more),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=240,
         check=False,
     )
 
@@ -48,7 +49,7 @@ class Running:
     def said(self) -> str:
         return self.out.read_text()
 
-    def until_it_says(self, text: str, seconds: float = 60) -> str:
+    def until_it_says(self, text: str, seconds: float = PATIENCE_SECONDS) -> str:
         """Wait until the output holds a text; gives the output."""
         until(lambda: text in self.said or self.process.poll() is not None, seconds)
         assert text in self.said, f"ended with {self.process.poll()}:\n{self.said}\n{self.err.read_text()[-3000:]}"
@@ -57,7 +58,7 @@ class Running:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def ends(self, number: signal.Signals, seconds: float = 30) -> int:
+    def ends(self, number: signal.Signals, seconds: float = PATIENCE_SECONDS) -> int:
         """Send a signal and wait for the end; gives the exit code."""
         self.process.send_signal(number)
         return self.process.wait(seconds)
@@ -72,10 +73,10 @@ def running(*arguments: str, cwd: Path) -> Iterator[Running]:
     finally:
         if command.process.poll() is None:
             command.process.kill()
-            command.process.wait(10)
+            command.process.wait(PATIENCE_SECONDS)
 
 
-def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+def until(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for a condition; fails when it does not come true in time."""
     give_up_at = time.monotonic() + seconds
     while not holds():
@@ -85,9 +86,3 @@ def until(holds: Callable[[], bool], seconds: float = 20) -> None:
 
 def all_gone(processes: list[psutil.Process]) -> bool:
     return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

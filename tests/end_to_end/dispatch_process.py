@@ -24,11 +24,15 @@ from consumer.model.terminations import Attempt, Decision, Record, Result, State
 from consumer.simulate import CampaignPlan, Dial, Fault, FaultKind, Outcomes, RateLimit, SimulatedProvider, Told
 from consumer.simulate.calls import TERMINABLE, Campaign
 from consumer.simulate.scenario import Scenario
-from tests.end_to_end.service_process import ACCOUNT, API_KEY, SECRET, free_port
+from tests.end_to_end.service_process import ACCOUNT, API_KEY, SECRET
 from tests.kafka.helpers import Installation
+from tests.patience import PATIENCE_SECONDS
+from tests.ports import free_port
 
 ORDER = "order-of-the-test"
 EVERYTHING = 1_000_000
+LATE_SECONDS = 1.0
+"""So much later than it left may a request be seen: this process is busy. Two owners at once would be far above it."""
 
 
 class DispatchProcess:
@@ -69,7 +73,7 @@ class DispatchProcess:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "consumer", "terminate", "--config", str(self._config)), stdout=log, stderr=log
             )
-        await eventually(self.ready, 60)
+        await eventually(self.ready)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -84,7 +88,7 @@ class DispatchProcess:
     async def end(self, how: signal.Signals) -> int:
         self.tell(how)
         assert self.process
-        return await asyncio.wait_for(self.process.wait(), 40)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE_SECONDS)
 
     async def ready(self) -> bool:
         assert self.process
@@ -123,6 +127,11 @@ class Stopping:
     def waiting(self) -> list[str]:
         return [call.id for call in self.campaign.group.calls if call.status in TERMINABLE]
 
+    async def begin(self) -> None:
+        """Write an order, and a decision for each call that waits."""
+        self.provider.exchange.judge.orders.tell(Told(campaign_id=self.campaign.id))
+        await _decide(self.log, self.campaign.id, self.waiting)
+
     def fault(self, kind: FaultKind, *, delay_seconds: float, applied: bool) -> None:
         fault = Fault(kind=kind, delay_seconds=delay_seconds, applied=applied)
         self.provider.exchange.faults.switch_on(fault, self.provider.now())
@@ -144,14 +153,14 @@ class Stopping:
 
 @asynccontextmanager
 async def a_campaign(log: Installation, calls: int, rate: float) -> AsyncIterator[Stopping]:
-    """Start a provider with calls that wait and one that rings; write an order, and a decision for each that waits."""
+    """Start a provider with calls that wait and one that rings; nothing is stopped before ``begin``."""
     scenario = Scenario(
         campaigns=(),
         seed=7,
         speed=1.0,
         dial=Dial(per_second=1_000, lines=1, ring_seconds=EVERYTHING),
         outcomes=Outcomes(not_answered=0, failed=0, opt_out=0),
-        rate_limit=RateLimit(requests_per_second=rate, burst=1, jitter_seconds=0.2),
+        rate_limit=RateLimit(requests_per_second=rate, burst=1, jitter_seconds=LATE_SECONDS),
     )
     provider = SimulatedProvider(scenario, port=0, webhook_url=None, api_key=API_KEY)
     await provider.start()
@@ -159,9 +168,7 @@ async def a_campaign(log: Installation, calls: int, rate: float) -> AsyncIterato
         plan = CampaignPlan(calls=calls + 1, register_per_second=100_000.0, repeated_people=0.0)
         campaign = provider.exchange.start_campaign(plan, provider.now())
         stopping = Stopping(log, provider, campaign)
-        await eventually(lambda: len(campaign.group.calls) == calls + 1 and len(stopping.waiting) == calls, 30)
-        provider.exchange.judge.orders.tell(Told(campaign_id=campaign.id))
-        await _decide(log, campaign.id, stopping.waiting)
+        await eventually(lambda: len(campaign.group.calls) == calls + 1 and len(stopping.waiting) == calls)
         yield stopping
     finally:
         await provider.stop()
@@ -187,7 +194,7 @@ async def _decide(log: Installation, campaign_id: str, call_ids: Iterable[str]) 
     )
 
 
-async def eventually(holds: Callable[[], object], seconds: float) -> None:
+async def eventually(holds: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for a condition, which may be a coroutine's."""
     async with asyncio.timeout(seconds):
         while True:

@@ -33,7 +33,10 @@ from consumer.simulate import (
 )
 from consumer.simulate.calls import Call, Campaign, Status
 from consumer.terminate import dispatcher, next_step, reconcile, sender
-from tests.kafka.service_stage import Answer, free_port, running, until
+from tests.kafka.helpers import until
+from tests.kafka.service_stage import Answer, running
+from tests.patience import PATIENCE_SECONDS
+from tests.ports import free_port
 
 TOKEN = "token-of-the-operator"
 ACCOUNT_GROUP = "65f0c0ffee0000000000cafe"
@@ -79,10 +82,10 @@ class Player:
         known, lost = self.calls_known(), self.verdict.webhooks_lost
         given = {"register_per_second": 100_000.0, "repeated_people": 0.0} | plan
         campaign = self.simulator.exchange.start_campaign(CampaignPlan(calls=calls, **given), self.simulator.now())
-        await until(lambda: len(campaign.group.calls) == campaign.size, 60)
+        await until(lambda: len(campaign.group.calls) == campaign.size)
         if told:
-            await until(lambda: self.verdict.webhooks_waiting == 0, 60)
-            await until(lambda: self.calls_known() >= known + calls - (self.verdict.webhooks_lost - lost), 60)
+            await until(lambda: self.verdict.webhooks_waiting == 0)
+            await until(lambda: self.calls_known() >= known + calls - (self.verdict.webhooks_lost - lost))
         return campaign
 
     async def order(self, scope: Mapping[str, Any], **settings: Any) -> str:
@@ -110,7 +113,7 @@ class Player:
         async with self.http.request(method, f"{self.url}/api/v1{path}", json=body) as answer:
             return Answer(answer.status, answer.content_type, dict(answer.headers), await answer.json())
 
-    async def eventually(self, path: str, holds: Callable[[Any], bool], seconds: float = 15.0) -> Any:
+    async def eventually(self, path: str, holds: Callable[[Any], bool], seconds: float = PATIENCE_SECONDS) -> Any:
         """GET until the answer is as it should be; gives it."""
         give_up_at = time.monotonic() + seconds
         while True:
@@ -120,7 +123,7 @@ class Player:
             assert time.monotonic() < give_up_at, f"{str(answer.body)[:2_000]} {self.verdict}"
             await asyncio.sleep(0.05)
 
-    async def settled(self, order_id: str, matched: int, seconds: float = 15.0) -> dict[str, int]:
+    async def settled(self, order_id: str, matched: int, seconds: float = PATIENCE_SECONDS) -> dict[str, int]:
         """Wait until every termination of an order is over; gives how many ended how."""
         order = await self.eventually(
             f"/stop-orders/{order_id}",
@@ -187,7 +190,9 @@ async def playing(
     async with AsyncExitStack() as stack:
         impatient(stack.enter_context(pytest.MonkeyPatch.context()))
         http = await stack.enter_async_context(
-            aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=aiohttp.ClientTimeout(total=20))
+            aiohttp.ClientSession(
+                headers={"Authorization": f"Bearer {TOKEN}"}, timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
+            )
         )
         players: dict[str, Player] = {}
         for name, account in accounts.items():

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -14,16 +13,12 @@ import aiohttp
 import psutil
 import yaml
 
+from tests.patience import PATIENCE_SECONDS
+
 ACCOUNT = "acme-ringg"
 API_KEY = "api-key-of-the-test-1"
 SECRET = "webhook-secret-of-the-test"
 TOKEN = "operator-token-of-the-test"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def configuration(data_dir: Path, *, port: int, provider_url: str, **account: Any) -> dict[str, Any]:
@@ -76,14 +71,14 @@ class ServiceProcess:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "consumer", "run", "--config", str(self.config), stdout=log, stderr=log
             )
-        await self.until(self.ready, 60)
+        await self.until(self.ready)
 
     async def kill(self, how: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal and wait for the end; gives the exit code."""
         assert self.process is not None
         if self.process.returncode is None:
             self.process.send_signal(how)
-        return await asyncio.wait_for(self.process.wait(), 40)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE_SECONDS)
 
     def broker_pids(self) -> list[int]:
         assert self.process is not None
@@ -121,7 +116,7 @@ class ServiceProcess:
         assert status == 202, answer
         return str(answer["order_id"])
 
-    async def until(self, condition: Callable[[], Any], seconds: float) -> None:
+    async def until(self, condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
         """Wait for an async condition; fails with the end of the log."""
         give_up_at = time.monotonic() + seconds
         while not await condition():

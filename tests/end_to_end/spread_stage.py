@@ -18,8 +18,10 @@ from consumer.kafka.connection import Connection
 from consumer.kafka.members import Groups, Member
 from consumer.kafka.topics import Topics
 from consumer.settings import Settings
-from tests.end_to_end.command_line import environment, free_port
+from tests.end_to_end.command_line import environment
 from tests.end_to_end.service_process import API_KEY, SECRET, TOKEN, ringg_envelope
+from tests.patience import PATIENCE_SECONDS
+from tests.ports import free_port
 
 ACCOUNT = "acme-ringg"
 PREFIX = "elsewhere."
@@ -112,7 +114,7 @@ class Installation:
 
     async def members(self) -> tuple[Member, ...]:
         """The correlate workers once each holds its half."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:
                     found = await self.groups.members("correlate", asked_after=time.monotonic())
@@ -127,7 +129,7 @@ class Installation:
         (member,) = [member for member in await self.members() if worker.is_it(member)]
         return [one for one in CALLS if self.topics.partition_of_call(ACCOUNT, one) in member.partitions]
 
-    async def until_found(self, call_id: str, seconds: float = 60) -> Any:
+    async def until_found(self, call_id: str, seconds: float = PATIENCE_SECONDS) -> Any:
         """Ask until it is found; whatever happens meanwhile, it is never said not to be there."""
         async with asyncio.timeout(seconds):
             while True:
@@ -143,7 +145,7 @@ async def served(settings: Settings, role: Role) -> AsyncIterator[Service]:
     async with Service(settings, frozenset({role})) as service:
         work = asyncio.create_task(service.run())
         try:
-            await asyncio.wait_for(service.ready(), 30)
+            await asyncio.wait_for(service.ready(), PATIENCE_SECONDS)
             yield service
         finally:
             service.end()
@@ -165,7 +167,9 @@ async def spread_out(servers: str, folder: Path) -> AsyncIterator[Installation]:
         await stack.enter_async_context(served(ingest, Role.INGEST))
         for worker in workers:
             await stack.enter_async_context(worker.running())
-        http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)))
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS))
+        )
         await groups.start()
         stack.push_async_callback(groups.stop)
         urls = (f"http://127.0.0.1:{port}", f"http://127.0.0.1:{webhooks_port}")

@@ -16,8 +16,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from tests.end_to_end.command_line import call as command
 from tests.end_to_end.service_process import API_KEY, SECRET, TOKEN
 from tests.end_to_end.spread_stage import ACCOUNT, CALLS, PARTITIONS, PREFIX, Installation, spread_out
+from tests.patience import PATIENCE_SECONDS
 
-pytestmark = [pytest.mark.kafka, pytest.mark.end_to_end, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.end_to_end, pytest.mark.timeout(400)]
 
 SECRETS = (API_KEY, SECRET, TOKEN)
 
@@ -53,7 +54,7 @@ async def test_call_is_known_as_soon_as_its_webhook_has_been_answered(spread: In
 
 
 async def test_accounts_and_page_show_what_other_processes_know(spread: Installation) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             status, body, _ = await spread.get("/accounts")
             (account,) = body["items"]
@@ -64,7 +65,10 @@ async def test_accounts_and_page_show_what_other_processes_know(spread: Installa
     assert (account["breaker"], account["held"], account["backlog"]) == ("closed", None, 0)
     assert account["last_webhook_at"] is not None
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with spread.http.get(f"{spread.url}/api/v1/stream", headers=headers) as stream, asyncio.timeout(30):
+    async with (
+        spread.http.get(f"{spread.url}/api/v1/stream", headers=headers) as stream,
+        asyncio.timeout(PATIENCE_SECONDS),
+    ):
         while True:
             line = (await stream.content.readline()).decode()
             if line.startswith("data: {") and '"calls"' in line:

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,12 +18,20 @@ from tests.end_to_end.service_process import (
     ServiceProcess,
     alive,
     configuration,
-    free_port,
     ringg_envelope,
 )
+from tests.patience import PATIENCE_SECONDS
+from tests.ports import free_port
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
 CALLS = 400
+
+
+def may_be_asked_for_again(seen: dict[str, Any]) -> bool:
+    """Whether an answer about a call was lost with the process, or another attempt was heard of before its end was."""
+    terminations = seen.get("terminations", ())
+    answers = {request["answer"] for one in terminations for request in one["requests"]}
+    return len(terminations) > 1 or not answers.isdisjoint({None, "unknown"})
 
 
 async def test_killed_five_times_the_counts_still_add_up(tmp_path: Path) -> None:
@@ -33,7 +42,7 @@ async def test_killed_five_times_the_counts_still_add_up(tmp_path: Path) -> None
             "speed": 20,
             "campaigns": [{"calls": CALLS, "register_per_second": 8, "repeated_people": 0.3}],
             "dial": {"per_second": 0.12},
-            "webhooks": {"retry_seconds": [0.3, 0.5, 1, 1, 2, 2, 4, 4, *[8] * 8]},
+            "webhooks": {"retry_seconds": [0.3, 0.5, 1, 1, 2, 2, 4, 4, *[8] * 80]},
             "rate_limit": {"requests_per_second": 20, "burst": 20},
         }
     )
@@ -66,10 +75,10 @@ async def test_killed_five_times_the_counts_still_add_up(tmp_path: Path) -> None
 
             async def settled() -> bool:
                 verdict = provider.verdict()
-                waiting = verdict.calls_by_status.get("registered", 0) + verdict.calls_by_status.get("retry", 0)
-                return verdict.calls == CALLS and waiting == 0 and verdict.webhooks_waiting == 0
+                to_come = sum(verdict.calls_by_status.get(status, 0) for status in ("registered", "retry", "ongoing"))
+                return verdict.calls == CALLS and to_come == verdict.webhooks_waiting == 0
 
-            await service.until(settled, 90)
+            await service.until(settled, 2 * PATIENCE_SECONDS)
 
             async def nothing_open() -> bool:
                 _, shown = await service.get(f"/api/v1/stop-orders/{order}")
@@ -77,23 +86,24 @@ async def test_killed_five_times_the_counts_still_add_up(tmp_path: Path) -> None
                 over = ("confirmed", "missed", "not_found", "expired", "failed", "unconfirmed", "withdrawn")
                 return bool(counts["matched"]) and sum(counts[name] for name in over) == counts["matched"]
 
-            await service.until(nothing_open, 60)
+            await service.until(nothing_open)
             verdict = provider.verdict()
-            assert verdict.violations == {}
+            assert verdict.violations.keys() <= {"needless_ids"}
             assert verdict.webhooks_given_up == 0
             _, shown = await service.get(f"/api/v1/stop-orders/{order}")
             counts = shown["counts"]
             assert counts["unconfirmed"] == counts["failed"] == counts["not_found"] == 0, counts
-            assert verdict.needless_ids <= 100, "a request whose answer was lost with the process may be repeated once"
             async with http.get(f"{provider.control_url}/calls", params={"limit": str(CALLS)}) as answer:
                 played = (await answer.json())["calls"]
             assert len(played) == CALLS
-            wrong = []
+            wrong, repeated = [], 0
             for call in played:
                 status, seen = await service.get(f"/api/v1/calls/{ACCOUNT}/{call['call_id']}")
                 if status != 200 or seen["status"] != call["status"]:
                     wrong.append((call, status, seen.get("status")))
+                repeated += may_be_asked_for_again(seen)
             assert wrong == []
+            assert verdict.needless_ids <= repeated
     finally:
         await provider.stop()
 
@@ -114,15 +124,15 @@ async def test_broker_killed_answers_503_and_work_goes_on_after(tmp_path: Path) 
         async def accepted() -> bool:
             return (await service.webhook(ringg_envelope("call-1", "registered")))[0] == 200
 
-        await service.until(accepted, 40)
-        await service.until(service.ready, 40)
+        await service.until(accepted)
+        await service.until(service.ready)
         assert not alive(broker)
         for call_id in ("call-0", "call-1"):
 
             async def known(call_id: str = call_id) -> bool:
                 return (await service.get(f"/api/v1/calls/{ACCOUNT}/{call_id}"))[0] == 200
 
-            await service.until(known, 20)
+            await service.until(known)
 
 
 async def test_sigterm_ends_everything_it_started(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ Faults = tuple[tuple[str, dict[str, Any]], ...]
 ALL_CONFIRMED = {"confirmed": WAITING}
 
 FAULTS: dict[str, tuple[Faults, dict[str, int]]] = {
-    "unauthorized-for-a-while": ((("unauthorized", {"seconds": 2.5}),), ALL_CONFIRMED),
+    "unauthorized-for-a-while": ((("unauthorized", {"count": 3}),), ALL_CONFIRMED),
     "forbidden": ((("forbidden", {"count": 2}),), ALL_CONFIRMED),
     "throttled-seconds": ((("throttled", {"count": 2, "retry_after": "seconds", "delay_seconds": 1}),), ALL_CONFIRMED),
     "throttled-date": ((("throttled", {"count": 2, "retry_after": "date", "delay_seconds": 1}),), ALL_CONFIRMED),
@@ -32,7 +32,7 @@ FAULTS: dict[str, tuple[Faults, dict[str, int]]] = {
     "reset-applied": ((("reset", {"count": 2, "applied": True}),), ALL_CONFIRMED),
     "slow": ((("slow", {"delay_seconds": 0.8}),), ALL_CONFIRMED),
     "lie": ((("lie", {"count": 2}),), ALL_CONFIRMED),
-    "ignore-ids": ((("ignore-ids", {"share": 0.1, "seconds": 1.5}),), ALL_CONFIRMED),
+    "ignore-ids": ((("ignore-ids", {"share": 0.1, "count": 2}),), ALL_CONFIRMED),
     "poison": ((("poison", {}),), {"confirmed": WAITING - 1, "failed": 1}),
     "repeat": ((("repeat", {"times": 3}),), ALL_CONFIRMED),
     "lose": ((("lose", {"share": 0.5}),), ALL_CONFIRMED),

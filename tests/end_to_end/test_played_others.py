@@ -139,7 +139,7 @@ async def test_a_call_is_stopped_by_id_only_after_a_look_has_shown_that_it_waits
     wanted = having(campaign, *TERMINABLE)[:8]
     live = having(campaign, Status.ONGOING)
     order = await player.order({"call_ids": [*ids(wanted), *ids(live), "no-such-call"]})
-    assert await player.settled(order, 8 + LIVE + 1, 20) == {"confirmed": 8, "missed": LIVE, "not_found": 1}
+    assert await player.settled(order, 8 + LIVE + 1) == {"confirmed": 8, "missed": LIVE, "not_found": 1}
     assert having(campaign, Status.CANCELLED) == wanted
     assert having(campaign, Status.ONGOING) == live
     stopped = [t for t in await player.terminations(order) if t["outcome"] == "confirmed"]

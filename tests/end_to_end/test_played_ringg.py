@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from consumer.simulate.calls import TERMINABLE, Status
 from tests.end_to_end.played_stage import LIVE, Account, Player, having, ids, outcomes, playing, scenario, sends
-from tests.kafka.service_stage import until
+from tests.kafka.helpers import until
 
 pytestmark = [pytest.mark.kafka]
 

@@ -19,14 +19,15 @@ from tests.end_to_end.service_process import (
     ServiceProcess,
     alive,
     configuration,
-    free_port,
     ringg_envelope,
 )
+from tests.patience import PATIENCE_SECONDS
+from tests.ports import free_port
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(400)]
 WORKERS = 3
 CONNECTIONS = 60
-GONE_SECONDS = 20
+QA_SECRET = "a-secret-of-the-qa-tool"
 
 
 class Service(ServiceProcess):
@@ -40,7 +41,7 @@ class Service(ServiceProcess):
     async def ask(self, method: str, path: str, **more: Any) -> tuple[int, str]:
         headers = {"Authorization": f"Bearer {TOKEN}"} | more.pop("headers", {})
         async with (
-            aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=20)) as http,
+            aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as http,
             http.request(method, self.url + path, **more) as answer,
         ):
             return answer.status, await answer.text()
@@ -59,6 +60,9 @@ async def serving(folder: Path) -> AsyncIterator[Service]:
         folder / "data", port=free_port(), provider_url=f"http://127.0.0.1:{free_port()}/ca/api/v0"
     )
     settings["http"] |= {"workers": WORKERS}
+    settings["rules"] = [
+        {"name": "qa", "handler": "manual", "signal": {"auth": {"type": "bearer", "secret": QA_SECRET}}}
+    ]
     async with Service(folder, settings) as service:
         assert len(service.worker_pids()) == WORKERS - 1
         yield service
@@ -68,7 +72,7 @@ async def gone(service: Service, *pids: int) -> None:
     async def check() -> bool:
         return not any(map(alive, pids))
 
-    await service.until(check, GONE_SECONDS)
+    await service.until(check)
 
 
 async def test_every_process_takes_webhooks_and_whoever_accepts_a_connection_answers_everything_alike(
@@ -97,17 +101,22 @@ async def test_every_process_takes_webhooks_and_whoever_accepts_a_connection_ans
             webhooks = await service.figure(rf'callbreaker_webhooks_total{{account="{ACCOUNT}",status="200"}}')
             return webhooks == await service.figure("callbreaker_webhook_seconds_count") == CONNECTIONS
 
-        await service.until(counted, 10)
+        await service.until(counted)
 
         async def folded() -> bool:
             asked = [service.ask("GET", f"/api/v1/calls/{ACCOUNT}/call-{n}") for n in range(CONNECTIONS)]
             return {status for status, _ in await asyncio.gather(*asked)} == {200}
 
-        await service.until(folded, 20)
+        await service.until(folded)
         assert {status for status, _ in await service.ask_often("GET", "/readyz")} == {200}
         assert len(await service.ask_often("GET", "/api/v1/openapi.json")) == 1
         assert {status for status, _ in await service.ask_often("GET", "/nowhere?at=all")} == {404}
         assert {status for status, _ in await service.ask_often("GET", f"/webhooks/{ACCOUNT}")} == {405}
+        told = {"account": ACCOUNT, "scope": {"agent_id": "agent-7"}, "reason": "it is rude"}
+        for secret, answer in ((QA_SECRET, 200), ("of-somebody-else", 401)):
+            proof = {"Authorization": f"Bearer {secret}"}
+            answers = await service.ask_often("POST", "/signals/qa", json=told, headers=proof)
+            assert {status for status, _ in answers} == {answer}
         order = {"account": ACCOUNT, "scope": {"call_ids": ["call-x"]}, "reason": "the test says so"}
         orders = await service.ask_often("POST", "/api/v1/stop-orders", json=order)
         assert {status for status, _ in orders} == {202}
@@ -123,7 +132,7 @@ async def test_streams_go_through_every_process_and_end_with_the_service(tmp_pat
         streams = await asyncio.gather(*[http.get(f"{service.url}/api/v1/stream") for _ in range(12)])
         for stream in streams:
             assert stream.content_type == "text/event-stream"
-            assert await asyncio.wait_for(stream.content.readline(), 10)
+            assert await asyncio.wait_for(stream.content.readline(), PATIENCE_SECONDS)
         pids = service.worker_pids()
         assert await service.kill(signal.SIGTERM) == 0
         await gone(service, *pids)
@@ -146,6 +155,6 @@ async def test_a_worker_that_dies_takes_the_service_down_loudly(tmp_path: Path) 
         assert service.process is not None
         first, *others = service.worker_pids()
         psutil.Process(first).kill()
-        assert await asyncio.wait_for(service.process.wait(), 40) == 1
+        assert await asyncio.wait_for(service.process.wait(), PATIENCE_SECONDS) == 1
         assert f"the worker with pid {first} ended with exit code -9" in service.log.read_text()
         await gone(service, *others)

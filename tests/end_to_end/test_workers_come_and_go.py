@@ -29,12 +29,12 @@ from consumer.model.terminations import Decision
 from tests.end_to_end.service_process import ACCOUNT
 from tests.end_to_end.worker_process import WorkerProcess, share
 from tests.kafka.helpers import Installation, installed
+from tests.patience import PATIENCE_SECONDS
 
 LONG = bool(os.environ.get("CALLBREAKER_LONG_FAULTS"))
 SESSION_MS = reader_module.SESSION_TIMEOUT_MS if LONG else 2_000
 PARTITIONS = 6 if LONG else 4
 ORDER = "order-of-the-test"
-DECIDED_SECONDS = 40.0
 
 FETCHES_NO_MORE = """
 from aiokafka import TopicPartition
@@ -49,7 +49,7 @@ reader.GroupReader.open = opened_and_paused
 watch.StallDetector = lambda: watchdog.StallDetector(2.0)
 """
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1_800 if LONG else 180)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1_800 if LONG else 400)]
 
 
 class Traffic:
@@ -102,7 +102,7 @@ async def decisions(log: Installation) -> dict[str, list[Decision]]:
 
 
 async def all_decided(log: Installation, traffic: Traffic) -> dict[str, list[Decision]]:
-    async with asyncio.timeout(DECIDED_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(found := await decisions(log)) < len(traffic.calls):
             await asyncio.sleep(0.2)
     return found
@@ -138,7 +138,7 @@ async def a_second_one_is_refused(worker: WorkerProcess) -> None:
     assert first
     assert worker.process
     second, worker.process = worker.process, first
-    assert await asyncio.wait_for(second.wait(), 40) == 1
+    assert await asyncio.wait_for(second.wait(), PATIENCE_SECONDS) == 1
     said = " ".join(worker.log.read_text().split())
     assert f"process {first.pid} runs correlate with the data in {worker.folder / 'data'} already" in said
 
@@ -188,7 +188,7 @@ async def test_worker_that_fetches_no_more_exits_with_an_error_that_says_where_i
         calls_coming_in(log),
     ):
         assert worker.process
-        assert await asyncio.wait_for(worker.process.wait(), 40) == 1
+        assert await asyncio.wait_for(worker.process.wait(), PATIENCE_SECONDS) == 1
         said = " ".join(worker.log.read_text().split())
         assert f"correlate: {log.topics.call_events.name}/0 stands at 0, its end is " in said
         assert "it must start again" in said
@@ -205,7 +205,7 @@ async def many_faults_in_any_order_lose_no_call(kafka_servers: str, topic_prefix
             await stack.enter_async_context(worker)
         traffic = await stack.enter_async_context(calls_coming_in(log))
         for _ in range(12):
-            await share(*workers, partitions=PARTITIONS, seconds=90)
+            await share(*workers, partitions=PARTITIONS)
             worker = chance.choice(workers)
             match chance.choice(["kill", "end", "stop", "stop shortly"]):
                 case "kill":
@@ -219,7 +219,7 @@ async def many_faults_in_any_order_lose_no_call(kafka_servers: str, topic_prefix
                     worker.tell(signal.SIGSTOP)
                     await asyncio.sleep(chance.uniform(10, 25) if how == "stop" else chance.uniform(1, 9))
                     worker.tell(signal.SIGCONT)
-        await share(*workers, partitions=PARTITIONS, seconds=90)
+        await share(*workers, partitions=PARTITIONS)
         traffic.end()
         decided = await all_decided(log, traffic)
         for worker in workers:

@@ -10,7 +10,9 @@ from typing import Self
 import aiohttp
 import yaml
 
-from tests.end_to_end.service_process import ACCOUNT, API_KEY, SECRET, free_port
+from tests.end_to_end.service_process import ACCOUNT, API_KEY, SECRET
+from tests.patience import PATIENCE_SECONDS
+from tests.ports import free_port
 
 HELD = re.compile(r'^callbreaker_view_position\{partition="(\d+)",role="correlate",.*\} ', re.MULTILINE)
 COMMAND = """
@@ -19,7 +21,6 @@ reader.SESSION_TIMEOUT_MS, reader.HEARTBEAT_MS = {session_ms}, {session_ms} // 6
 from consumer.cli import main
 main()
 """
-START_SECONDS = 40.0
 
 
 class WorkerProcess:
@@ -76,7 +77,7 @@ class WorkerProcess:
         assert self.process
         if self.process.returncode is None:
             self.tell(how)
-        return await asyncio.wait_for(self.process.wait(), 40)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE_SECONDS)
 
     async def held(self) -> set[int]:
         """The partitions that it holds and has read; none while it does not answer, or is not ready."""
@@ -93,7 +94,7 @@ class WorkerProcess:
             return set()
 
 
-async def share(*workers: WorkerProcess, partitions: int, seconds: float = START_SECONDS) -> list[set[int]]:
+async def share(*workers: WorkerProcess, partitions: int, seconds: float = PATIENCE_SECONDS) -> list[set[int]]:
     """Wait until these workers hold everything between them, evenly; gives the share of each."""
     held: list[set[int]] = []
     try:

@@ -68,12 +68,13 @@ class EchoShard:
     def before_commit(self) -> list[OutRecord]:
         return []
 
-    def save(self, connection: sqlite3.Connection) -> None:
+    def save(self, connection: sqlite3.Connection) -> bool:
         connection.executemany("INSERT INTO seen VALUES (?, ?, ?)", self.rows)
         self.saved += len(self.rows)
         self.rows.clear()
         if self.fails_to_save:
             raise SaveFailedError
+        return False
 
 
 @dataclass
@@ -122,7 +123,7 @@ async def committed(log: Installation) -> int | None:
     reader = GroupReader(log.connection, group="role", topics=["none"], node="asks", held=list)
     await reader.start()
     try:
-        return await reader.committed(log.topics.call_events.name, 0)
+        return (await reader.committed(log.topics.call_events.name, [0])).get(0)
     finally:
         await reader.stop()
 

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -14,17 +14,20 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from consumer.kafka.connection import Connection
 from consumer.kafka.embedded import EmbeddedKafka, Progress
+from consumer.kafka.errors import LogUnavailable
 from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.topics import Cluster, Topic, Topics, ensure_topics
 from consumer.kafka.worker import FoldingWorker, Pace, Shard, held_views
 from consumer.model.accounts import Account
+from tests.patience import PATIENCE_SECONDS
 
 SECRET = "the-webhook-secret-of-the-test"
 API_KEY = "the-api-key-of-the-test"
+LEAVE_SECONDS = 10.0
 
 
-async def until(holds: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for a condition; fails when it does not come true in time."""
     async with asyncio.timeout(seconds):
         while not holds():
@@ -93,13 +96,23 @@ async def installed(servers: str, prefix: str, **partitions: int) -> AsyncIterat
     counts = {"call_events": 1, "scope_totals": 1, "terminations": 1, "rejected": 1} | partitions
     connection = Connection(servers, topic_prefix=prefix)
     topics = Topics.named(prefix, **counts)
-    cluster = await ensure_topics(connection, topics)
+    cluster = await _made(connection, topics)
     producer = Producer(connection)
     await producer.start()
     try:
         yield Installation(connection, topics, cluster, producer)
     finally:
         await producer.stop()
+
+
+async def _made(connection: Connection, topics: Topics) -> Cluster:
+    """Make topics; a broker that has just been let go on may not count itself in yet."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            try:
+                return await ensure_topics(connection, topics)
+            except LogUnavailable:
+                await asyncio.sleep(0.1)
 
 
 def text(topic: Topic, partition: int, value: str) -> OutRecord:
@@ -147,7 +160,7 @@ class Breakable:
             self._back.clear()
             task = asyncio.create_task(self._kafka.supervise())
             try:
-                await asyncio.wait_for(self._back.wait(), 30)
+                await asyncio.wait_for(self._back.wait(), PATIENCE_SECONDS)
             finally:
                 task.cancel()
                 await asyncio.wait([task])
@@ -188,6 +201,9 @@ async def working(worker: FoldingWorker, reader: GroupReader) -> AsyncIterator[F
     try:
         yield worker
     finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS), worker._lock:  # whose outputs have been seen, its rows are saved
+                task.cancel()
         task.cancel()
         await asyncio.wait([task])
         await worker.drain()

@@ -100,12 +100,25 @@ class Joining:
         await until(lambda: len(self.decisions(call_id)) >= times)
         return self.decisions(call_id)
 
+    async def all_decided(self, *call_ids: str, times: int = 1) -> None:
+        """Wait for the decisions on calls, which may lie in partitions that are not equally far."""
+        for call_id in call_ids:
+            await self.decided(call_id, times)
+
     async def settled(self) -> None:
-        """Wait until all events and orders so far have met: a call and an order that come after them have."""
-        call_id = f"marker-{next(names)}"
-        await self.event(call_id)
-        await self.order(Scope.calls([call_id]), hold=0.0)
-        await self.decided(call_id)
+        """Wait until all events and orders so far have met: in every partition a call and an order after them have."""
+        markers = self._a_call_of_each_partition()
+        for call_id in markers:
+            await self.event(call_id)
+        await self.order(Scope.calls(markers), hold=0.0)
+        await self.all_decided(*markers)
+
+    def _a_call_of_each_partition(self) -> list[str]:
+        found: dict[int, str] = {}
+        while len(found) < self.log.topics.call_events.partitions:
+            call_id = f"marker-{next(names)}"
+            found.setdefault(self.log.topics.partition_of_call(ACCOUNT, call_id), call_id)
+        return list(found.values())
 
     def rejected(self) -> list[dict[str, Any]]:
         return [orjson.loads(record.value) for record in self.tail.of(self.log.topics.rejected)]

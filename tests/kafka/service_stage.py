@@ -1,7 +1,6 @@
 """A whole service on real Kafka, a simulated provider that sends it webhooks over HTTP, and an HTTP client."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +12,9 @@ import aiohttp
 from consumer.app import Role, Service
 from consumer.settings import Settings
 from consumer.simulate import CampaignPlan, Dial, HeaderSecret, Scenario, SimulatedProvider
+from tests.kafka.helpers import until
+from tests.patience import PATIENCE_SECONDS
+from tests.ports import free_port
 
 ACCOUNT = "acme-ringg"
 SPARE = "acme-revenueable"
@@ -53,7 +55,7 @@ class Stage:
 
     async def eventually(self, path: str, holds: Callable[[Any], bool]) -> Any:
         """GET until the answer is as it should be; gives it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 answer = await self.ask("GET", path)
                 if answer.status == 200 and holds(answer.body):
@@ -82,7 +84,7 @@ async def staged(servers: str, prefix: str, data_dir: Path, scenario: Scenario =
     )
     await simulator.start()
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as http:
             yield Stage(_settings(servers, prefix, data_dir, port, simulator.base_url), simulator, http)
     finally:
         await simulator.stop()
@@ -94,7 +96,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     async with Service(settings, frozenset(Role)) as service:
         work = asyncio.create_task(service.run())
         ready = asyncio.create_task(service.ready())
-        await asyncio.wait({work, ready}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({work, ready}, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         try:
             if ready.done():
                 yield service
@@ -135,16 +137,3 @@ def _settings(servers: str, prefix: str, data_dir: Path, port: int, base_url: st
             "data_dir": str(data_dir),
         }
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for a condition; fails when it does not come true in time."""
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(0.01)

@@ -41,6 +41,11 @@ RULES = [
     },
     {"name": "all-of-it", "when": "event.args.all_of_it", "stop": {"scope": "campaign"}},
 ]
+QA_SECRET = "a-secret-of-the-qa-tool"
+STEERED = [
+    {"name": "angry", "when": "event.args.angry && call.campaign_id != null", "stop": {"scope": "campaign"}},
+    {"name": "qa", "handler": "manual", "signal": {"auth": {"type": "bearer", "secret": QA_SECRET}}},
+]
 LIMITS = {"per_rule": {"calls": 2, "share": 1.0, "within": "1h"}}
 
 
@@ -73,18 +78,21 @@ async def play(stage: Stage) -> None:
     for n in range(3):
         await send.ended(f"f-{n}", f"+1555000300{n}", "failed")
     await _order_of(stage, "failing")
-    await _decided(stage, "f-5")
+    for n in range(3, 7):
+        await _decided(stage, f"f-{n}")
     await send.registered("t-1", "+15550004000", "another")
     await send.registered("t-2", "+15550004000", "another")
     for call_id in ("t-1", "t-2"):
         await send.ended(call_id, "+15550004000", "retry")
     await _order_of(stage, "tried-twice")
-    await _decided(stage, "t-1")
+    for call_id in ("t-1", "t-2"):
+        await _decided(stage, call_id)
     await send.registered("t-3", "+15550004000", "another")
     await _decided(stage, "t-3")
     await send.ended("f-4", "+15550003004", "completed", custom_args_values={"all_of_it": True})
     await _order_of(stage, "all-of-it")
-    await _decided(stage, "f-5", times=2)
+    for n in (3, 5, 6):
+        await _decided(stage, f"f-{n}", times=2)
 
 
 async def _order_of(stage: Stage, rule: str) -> None:
@@ -104,7 +112,7 @@ async def recorded(settings: Settings, topic: Topic) -> list[dict[str, Any]]:
     assert settings.kafka.bootstrap_servers is not None
     connection = connection_of(settings, settings.kafka.bootstrap_servers)
     async with open_span(connection, topic, name="test") as span:
-        return [orjson.loads(record.value or b"{}") async for batch in span.batches() for record in batch]
+        return [orjson.loads(value or b"{}") async for batch in span.batches() for *_, value in batch]
 
 
 async def tried(settings: Settings) -> tuple[Tally, list[dict[str, Any]]]:
@@ -122,7 +130,7 @@ async def tried(settings: Settings) -> tuple[Tally, list[dict[str, Any]]]:
 
 
 def orders(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    names = {rule["name"] for rule in RULES}
+    names = {rule["name"] for rule in (*RULES, *STEERED)}
     return {r["order_id"]: r for r in records if r.get("kind") == "order" and r["by"]["name"] in names}
 
 
@@ -154,13 +162,62 @@ async def test_rules_that_count_make_the_same_orders_and_decisions_as_in_shadow(
     assert by_itself == {name: (made_orders, held) for name, (made_orders, held, _) in came_to.items()}
 
 
+async def steer(stage: Stage) -> None:
+    """Set a rule's mode twice while calls come in, and send a signal twice."""
+    send = Sender(stage)
+
+    async def angry(call_id: str, campaign: str) -> None:
+        await send.registered(call_id, "+15550005000", campaign)
+        await send.ended(call_id, "+15550005000", "retry", custom_args_values={"angry": True, "campaign_id": campaign})
+        await _decided(stage, call_id)
+
+    await angry("as-written", "a")
+    canary = {"mode": "canary", "canary": {"campaigns": ["of-nobody"]}, "reason": "a try"}
+    assert (await stage.ask("PUT", "/rules/angry/mode", canary, role="approver")).status == 200
+    await angry("in-canary", "b")
+    told = {"mode": None, "reason": "that was enough"}
+    assert (await stage.ask("PUT", "/rules/angry/mode", told, role="approver")).status == 200
+    await angry("as-written-again", "c")
+    await send.registered("signalled", "+15550005001", "d")
+    await stage.eventually(f"/calls/{ACCOUNT}/signalled", lambda _: True)
+    body = {"account": ACCOUNT, "scope": {"campaign_id": "d"}, "reason": "it quotes old prices"}
+    for _ in range(2):
+        headers = {"Authorization": f"Bearer {QA_SECRET}"}
+        async with stage.http.post(f"{stage.url}/signals/qa", json=body, headers=headers) as answer:
+            assert answer.status == 200
+    await _decided(stage, "signalled")
+
+
+async def test_modes_set_at_run_time_and_signals_count_as_they_did(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    async with staged(kafka_servers, topic_prefix, tmp_path) as stage:
+        settings = stage.settings.model_copy(update={"rules": Settings.model_validate({"rules": STEERED}).rules})
+        async with running(settings):
+            await steer(stage)
+        topics = topics_of(settings)
+        live = orders(await recorded(settings, topics.stop_orders))
+        decided = decisions(await recorded(settings, topics.terminations))
+        tally, made = await tried(settings)
+        angry, qa = settings.rules
+        changed = angry.model_copy(update={"when": f"({angry.when})"})
+        _, anew = await tried(settings.model_copy(update={"rules": (changed, qa)}))
+    modes = sorted((one["by"]["name"], one["mode"]) for one in live.values())
+    assert modes == [("angry", "canary"), ("angry", "shadow"), ("angry", "shadow"), ("qa", "shadow")]
+    assert orders(made) == live
+    assert decisions(made) == decided
+    assert {name: one.stopped for name, one in tally.rules.items()} == {"angry": 3, "qa": 1}
+    assert [one["mode"] for one in orders(anew).values()] == ["shadow"] * 4  # no such rule ran: as it is written
+
+
 async def test_the_command_reads_what_kafka_has_recorded(kafka_servers: str, topic_prefix: str, tmp_path: Path) -> None:
     async with staged(kafka_servers, topic_prefix, tmp_path) as stage:
         async with running(stage.settings):
             began = time.time()
-            await stage.campaign(3)
+            _, others = await stage.campaign(3)
             _, ids = await stage.campaign(2)
-            await stage.eventually(f"/calls/{ACCOUNT}/{ids[-1]}", lambda _: True)
+            for call_id in (*others, *ids):
+                await stage.eventually(f"/calls/{ACCOUNT}/{call_id}", lambda _: True)
         (tmp_path / "rules.yaml").write_text(
             "rules: [{name: all, when: event.status == 'registered', stop: {scope: call}}]"
         )

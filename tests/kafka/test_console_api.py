@@ -101,7 +101,8 @@ async def test_an_order_is_given_shown_released_and_cannot_be_released_again(sta
 
 async def test_an_order_stops_the_calls_it_names_and_says_what_came_of_them(stage: Stage) -> None:
     campaign, ids = await stage.campaign(4)
-    await stage.eventually(f"/calls/{ACCOUNT}/{ids[-1]}", lambda _: True)
+    for call_id in ids:
+        await stage.eventually(f"/calls/{ACCOUNT}/{call_id}", lambda _: True)
     given = await stage.ask(
         "POST", "/stop-orders", {"account": ACCOUNT, "scope": {"call_ids": ids[2:]}, "reason": "two of four"}
     )
@@ -209,6 +210,9 @@ async def test_lists_go_on_where_the_cursor_says_while_they_grow(stage: Stage) -
         ("/stop-orders?cursor=bm9uZQ", "cursor"),
         ("/stop-orders?state=sleeping", "state"),
         ("/terminations?outcome=perhaps", "outcome"),
+        ("/terminations?outcom=missed", "outcom"),
+        ("/stop-orders?stat=released", "stat"),
+        ("/rejected?account=any", "account"),
         ("/terminations?cursor=WzFd", "cursor"),
     ],
 )
@@ -279,7 +283,7 @@ async def test_the_openapi_document_tells_of_every_route_and_holds_together(up: 
         document = await answer.json()
     assert document["openapi"] == "3.1.0"
     told = {(method, path) for path, methods in document["paths"].items() for method in methods}
-    routes = [route for route in service._routes if route.path.startswith(PREFIX) and route.method != "*"]
+    routes = [route for route in service.host.routes if route.path.startswith(PREFIX) and route.method != "*"]
     assert told == {(route.method.lower(), route.path.replace(":[^/]+", "")) for route in routes}
     operations = [operation for methods in document["paths"].values() for operation in methods.values()]
     assert len({operation["operationId"] for operation in operations}) == len(operations)

@@ -78,6 +78,7 @@ async def test_the_lever_is_pulled_by_itself_where_events_are_folded_too_late_an
 ) -> None:
     monkeypatch.setattr(lag, "TOO_FAR_SECONDS", -1.0)  # whatever is folded is too late
     monkeypatch.setattr(lag, "SURE_AFTER_SECONDS", 1.0)
+    monkeypatch.setattr(lag, "EVERY_SECONDS", 0.2)
     body = {"event_type": "call_started", "to_number": "+4915112345678", "status": "ongoing"}
     headers = {"X-Webhook-Secret": SECRET}
 

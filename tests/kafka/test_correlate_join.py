@@ -169,6 +169,7 @@ async def test_opt_out_stops_the_other_calls_of_the_number(join: Joining) -> Non
     for n in range(3):
         (decided,) = await join.decided(f"optout-waiting-{n}")
         assert decided.lane == OPT_OUT
+    await until(lambda: any(order.scope == Scope.numbers([number]) for order in join.orders_of("opt_out")))
     (order,) = [order for order in join.orders_of("opt_out") if order.scope == Scope.numbers([number])]
     assert order.by.kind == "rule"
     assert order.by.hash
@@ -200,6 +201,7 @@ async def test_protected_number_is_spared_by_a_rule_and_not_by_an_operator(join:
 async def test_rule_that_raises_is_recorded_and_stops_nothing(join: Joining) -> None:
     await join.event("explodes-1", campaign_id="explodes", args={"explode": True, "stop campaign": True})
     await join.decided("explodes-1")  # the other rule was asked all the same
+    await until(lambda: any(record.get("call_id") == "explodes-1" for record in join.rejected()))
     (failure,) = [record for record in join.rejected() if record.get("call_id") == "explodes-1"]
     assert failure["source"] == "rule"
     assert failure["rule"] == "explodes"

@@ -21,6 +21,7 @@ from consumer.model.events import CallEvent
 from consumer.model.identity import call_key
 from handlers.providers.ringg import Ringg
 from tests.kafka.helpers import SECRET, Breakable, Installation, an_account, installed, until
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
 
@@ -159,7 +160,7 @@ async def test_a_webhook_is_taken_when_the_last_of_its_records_is_acknowledged(
         assert (await it.desk.hand_in(intake, headers, empty)).records == ()
         with breakable_kafka.paused(), pytest.raises(LogUnavailable):
             await it.desk.hand_in(intake, headers, batch)
-        monkeypatch.setattr(desk, "ACK_SECONDS", 15.0)
+        monkeypatch.setattr(desk, "ACK_SECONDS", PATIENCE_SECONDS)
         taken = await it.desk.hand_in(intake, headers, batch)
         assert len(taken.records) == len(events)
         assert await it.kept() == keys(*[f"call-{n}" for n in range(12)])

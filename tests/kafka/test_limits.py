@@ -46,7 +46,8 @@ async def stage(kafka_servers: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 async def registered(stage: Stage, calls: int) -> tuple[str, list[str]]:
     campaign, ids = await stage.campaign(calls)
-    await stage.eventually(f"/calls/{ACCOUNT}/{ids[-1]}", lambda _: True)
+    for call_id in ids:
+        await stage.eventually(f"/calls/{ACCOUNT}/{call_id}", lambda _: True)
     return campaign, ids
 
 

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from consumer.guard import notices, notify
 from consumer.settings import Settings
 from consumer.settings_notify import NotifySettings
 from tests.kafka.helpers import until
-from tests.kafka.service_stage import Stage, free_port, running, staged
+from tests.kafka.service_stage import Stage, running, staged
 from tests.kafka.test_limits import provoke, registered, the_order, with_rules
+from tests.ports import free_port
 
 pytestmark = pytest.mark.kafka
 
@@ -68,8 +70,10 @@ def telling(stage: Stage, receiver: Receiver) -> Settings:
 
 
 async def test_what_waits_and_the_lever_are_told_once_also_across_a_restart(
-    kafka_servers: str, topic_prefix: str, tmp_path: Path
+    kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(notices, "BACKOFF_SECONDS", (0.2,))
+    monkeypatch.setattr(notify, "EVERY_SECONDS", 0.2)
     async with staged(kafka_servers, topic_prefix, tmp_path) as stage, receiving(500, 302) as receiver:
         settings = telling(stage, receiver)
         async with running(settings):

@@ -48,7 +48,7 @@ async def test_order_that_cannot_be_read_ends_the_process_once_and_the_next_star
             async def ask() -> None:
                 service.feed.book.get("order-150")
 
-            service._tasks.append(("asks", ask))
+            service.host.add_task("asks", ask)
             with pytest.raises(ExceptionGroup) as caught:
                 await service.run()
             assert caught.group_contains(sqlite3.DatabaseError)

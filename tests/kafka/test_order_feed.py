@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 
 from consumer.kafka.order_book import StoredOrderBook
 from consumer.kafka.order_feed import SLICE_RECORDS, OrderFeed, control_record, fact_record, order_record
@@ -19,6 +18,8 @@ from consumer.model.controls import Alert, Lever, RuleMode
 from consumer.model.orders import Author, Fact, FactKind, Mode, OrderState, StopOrder
 from consumer.model.scopes import Scope
 from tests.kafka.helpers import Installation, in_background, installed, until
+from tests.kafka.log_faults import make_again
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.values import waiting_call
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
@@ -141,7 +142,7 @@ async def test_topic_that_ends_in_offsets_without_a_record_is_read_to_its_end(
         writer = AIOKafkaProducer(bootstrap_servers=kafka_servers, transactional_id=topic_prefix)
         async with writer, writer.transaction():
             await writer.send(record.topic, record.value, record.key, partition=0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await log.ends(topic) != {0: 2}:  # the marker follows the answer to the commit
                 pass
         async with fed(log) as feed:
@@ -204,12 +205,7 @@ async def test_orders_of_a_topic_that_was_made_again_are_not_mixed_with_those_of
         await log.producer.publish_all(order_record(topic, an_order(f"old {n}", OPERATOR)) for n in range(3))
         async with fed(log, tmp_path / "0.sqlite") as feed:
             await feed.caught_up()
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_servers)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic.name])
-    finally:
-        await admin.close()
+        await make_again(log, topic)
     async with installed(kafka_servers, topic_prefix) as log:
         await log.producer.publish_all(order_record(topic, an_order(f"new {n}", OPERATOR)) for n in range(5))
         async with fed(log, tmp_path / "0.sqlite") as feed:

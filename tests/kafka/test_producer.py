@@ -1,5 +1,4 @@
 import asyncio
-import time
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -7,12 +6,11 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from consumer.kafka.connection import Connection
 from consumer.kafka.errors import Backpressure, LogUnavailable, RecordTooLarge
-from consumer.kafka.producer import MAX_BATCH_BYTES, STOP_SECONDS, OutRecord, Producer
+from consumer.kafka.producer import MAX_BATCH_BYTES, OutRecord, Producer
 from tests.kafka.helpers import Breakable, Installation, installed, text, until
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
-
-STOP_BOUND_SECONDS = 8.0
 
 
 @pytest.fixture
@@ -103,11 +101,11 @@ async def test_killed_broker_loses_nothing_acknowledged_and_gets_the_rest_when_i
             with pytest.raises(LogUnavailable):
                 await log.producer.publish(text(log.topics.call_events, 1, "given up"), within_seconds=0.3)
             assert not waiting.done()
-        await asyncio.wait_for(waiting, 15)
+        await asyncio.wait_for(waiting, PATIENCE_SECONDS)
         so_far = len(acknowledged)
         await until(lambda: len(acknowledged) > so_far + 300)
         finished.set()
-        await asyncio.wait_for(asyncio.gather(*writers), 15)
+        await asyncio.wait_for(asyncio.gather(*writers), PATIENCE_SECONDS)
         assert not log.producer.failing
         found = await values(log)
         for partition, offset, value in acknowledged:
@@ -128,15 +126,15 @@ async def test_silent_broker_is_given_up_and_its_records_arrive_when_it_goes_on(
         await producer.publish(text(topic, 0, "before"))
         with breakable_kafka.paused():
             waiting = [producer.publish(text(topic, n % 2, f"waiting {n}")) for n in range(4)]
-            await until(lambda: sum(batches) == 5)
+            await until(lambda: sum(batches) >= 5)
             given_up = [producer.publish(text(topic, 0, f"given up {n}")) for n in range(2)]
-            await until(lambda: producer.replacements == 1)
+            await until(lambda: producer.replacements >= 1)
             given_up[1].cancel()
             late = producer.publish(text(topic, 0, "late"), within_seconds=0.2)
             with pytest.raises(LogUnavailable):
                 await late
             assert not any(future.done() for future in waiting)
-        await asyncio.wait_for(asyncio.gather(*waiting, given_up[0]), 20)
+        await asyncio.wait_for(asyncio.gather(*waiting, given_up[0]), PATIENCE_SECONDS)
         await producer.stop()
         found = await values(log)
         assert set(found[0]) == {"before", "waiting 0", "waiting 2", "given up 0"}
@@ -182,7 +180,7 @@ async def test_gap_in_the_sequence_numbers_is_healed_by_a_new_client(kafka_serve
         client = log.producer._client
         assert client is not None
         client._txn_manager.increment_sequence_number(TopicPartition(topic.name, 0), 5)
-        await asyncio.wait_for(log.producer.publish(text(topic, 0, "after")), 15)
+        await asyncio.wait_for(log.producer.publish(text(topic, 0, "after")), PATIENCE_SECONDS)
         assert log.producer.replacements == 1
         assert await values(log) == {0: ["before", "after"]}
 
@@ -207,23 +205,21 @@ async def test_stop_is_bounded_without_a_broker_and_nobody_is_left_waiting(
         await producer.start()
         await producer.publish(text(log.topics.call_events, 0, "before"))
 
-        async def stop(deadline_seconds: float = STOP_SECONDS) -> float:
+        async def stop() -> None:
             waiting = [producer.publish(text(log.topics.call_events, n % 2, "never")) for n in range(4)]
             writing = asyncio.ensure_future(producer.publish_all([text(log.topics.call_events, 0, "never")]))
             await asyncio.sleep(0.1)
-            began = time.monotonic()
-            await producer.stop(deadline_seconds)
-            results = await asyncio.wait_for(asyncio.gather(*waiting, writing, return_exceptions=True), 1)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await producer.stop(0.5)
+                results = await asyncio.gather(*waiting, writing, return_exceptions=True)
             assert {type(result) for result in results} == {LogUnavailable}
-            return time.monotonic() - began
 
         if how == "killed":
             async with breakable_kafka.killed():
-                took = await stop(0.5)
+                await stop()
         else:
             with breakable_kafka.paused():
-                took = await stop()
-        assert took < STOP_BOUND_SECONDS
+                await stop()
 
 
 async def test_start_without_a_broker_says_where_none_answers() -> None:

@@ -19,6 +19,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 import consumer
 from consumer.kafka.producer import Producer
 from tests.kafka.helpers import Installation, installed, text
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
 
@@ -58,7 +59,7 @@ async def test_fatal_answer_brings_a_new_client_and_what_is_unacknowledged_is_se
     async with installed(kafka_servers, topic_prefix) as log:
         monkeypatch.setattr(AIOKafkaProducer, "send_batch", refusing)
         written = [log.producer.publish(text(log.topics.call_events, 0, str(n))) for n in range(20)]
-        assert await asyncio.wait_for(asyncio.gather(*written), 15) == list(range(20))
+        assert await asyncio.wait_for(asyncio.gather(*written), PATIENCE_SECONDS) == list(range(20))
         assert log.producer.replacements == 1
         assert not log.producer.failing
         assert await values(log) == [str(n) for n in range(20)]
@@ -73,10 +74,10 @@ async def test_client_whose_background_task_has_died_is_replaced(kafka_servers: 
         sender = producer._client._sender._sender_task
         sender.cancel()
         await asyncio.wait([sender])
-        await asyncio.wait_for(producer.publish(text(log.topics.call_events, 0, "after")), 15)
-        assert producer.replacements == 1
+        await asyncio.wait_for(producer.publish(text(log.topics.call_events, 0, "after")), PATIENCE_SECONDS)
+        assert producer.replacements >= 1
         await producer.stop()
-        assert await values(log) == ["before", "after"]
+        assert list(dict.fromkeys(await values(log))) == ["before", "after"]
 
 
 async def test_sequence_number_that_runs_over_is_healed(kafka_servers: str, topic_prefix: str) -> None:
@@ -86,7 +87,7 @@ async def test_sequence_number_that_runs_over_is_healed(kafka_servers: str, topi
         log.producer._client._txn_manager._sequence_numbers[tp] = 2**31 - 3
         wanted = [str(n) for n in range(10)]
         for value in wanted:
-            await asyncio.wait_for(log.producer.publish(text(log.topics.call_events, 0, value)), 15)
+            await asyncio.wait_for(log.producer.publish(text(log.topics.call_events, 0, value)), PATIENCE_SECONDS)
         assert log.producer.replacements >= 1
         assert list(dict.fromkeys(await values(log))) == wanted
 

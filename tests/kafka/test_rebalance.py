@@ -62,7 +62,7 @@ async def test_reading_back_for_longer_than_a_session_keeps_the_membership(
         async with working(worker, reader):
             await until(lambda: worker.settled)
             generation, began = reader.generation, time.monotonic()
-            await until(lambda: worker.ready, 40)
+            await until(lambda: worker.ready)
             assert time.monotonic() - began > SESSION_MS / 1_000
             assert reader.generation == generation
         assert await committed(log) == 300
@@ -83,10 +83,10 @@ async def test_process_that_stood_still_is_no_member_until_the_group_says_so(
         assert await reader.poll(max_records=1, timeout_ms=100) == {}
         await reader.commit({(name, 0): 1})
         await until(lambda: reader.joined)
-        assert await reader.committed(name, 0) is None
+        assert await reader.committed(name, [0]) == {}
         assert reader.assigned == {0}
         reader.open({(name, 0): 0})
-        assert await reader.poll(max_records=1, timeout_ms=5_000)
+        assert await reader.poll(max_records=1, timeout_ms=60_000)
 
 
 async def test_shard_that_others_have_overtaken_is_opened_anew_and_silent_up_to_what_they_said(
@@ -135,15 +135,15 @@ async def test_commit_is_tried_in_the_generation_it_was_made_in_and_no_other_and
         assert not await reader.commit({(name, 0): 5})
         assert not await reader.commit({(name, 0): 5})
         assert len(tries) == 3
-        assert await reader.committed(name, 0) is None
+        assert await reader.committed(name, [0]) == {}
         reader.on_partitions_assigned([TopicPartition(name, 0)])
         reader.open({(name, 0): 0})
         assert await reader.commit({(name, 0): 7})
-        assert await reader.committed(name, 0) == 7
+        assert await reader.committed(name, [0]) == {0: 7}
         reader._client._coordinator.generation -= 1  # a zombie's
         monkeypatch.setattr(reader_module, "COMMIT_SECONDS", 0.3)
         assert not await reader.commit({(name, 0): 3})
-        assert await reader.committed(name, 0) == 7
+        assert await reader.committed(name, [0]) == {0: 7}
 
 
 async def test_returning_worker_gets_the_partitions_of_its_views_and_reads_only_what_is_new(
@@ -194,5 +194,6 @@ async def test_request_that_was_about_to_leave_when_the_process_stood_still_does
         assert len(departures) >= 2
         (request,) = stage.provider.stops("batches")
         assert sorted(request.call_ids) == calls
+        await until(lambda: len([r for r in stage.logged("batches") if isinstance(r, Result)]) >= 2 * len(calls))
         answers = [r.answer for r in stage.logged("batches") if isinstance(r, Result)]
         assert answers[:5] == [AnswerClass.NOT_SENT] * 5

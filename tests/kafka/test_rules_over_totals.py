@@ -190,6 +190,7 @@ async def test_what_a_rule_that_raised_would_stop_waits_for_a_person(
         await until(lambda: order_state(join, order.order_id) is OrderState.AWAITING_APPROVAL)
         await join.settled()
         assert join.decisions("waits") == []
+        await until(lambda: bool(join.rejected()))
         assert [one["reason"] for one in join.rejected()] == ["LookupError: of its own"]
 
 

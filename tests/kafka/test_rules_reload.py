@@ -1,6 +1,7 @@
 """Rules that change while the service runs: a whole service on real Kafka, and its configuration file."""
 
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from consumer import rules_file
 from consumer.app import Role, Service
 from consumer.kafka.order_feed import control_record
 from consumer.model.controls import RulesChanged
@@ -26,6 +28,11 @@ PARTITIONS = {"call_events": 2, "scope_totals": 1, "terminations": 2, "rejected"
 """Those of the stage."""
 
 
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules_file, "EVERY_SECONDS", 0.2)
+
+
 class File:
     """A configuration file with rules; everything else is the stage's."""
 
@@ -37,7 +44,7 @@ class File:
         self.path.write_text(yaml.safe_dump({"rules": list(rules), **more}))
 
     def read(self) -> Settings:
-        parts = filled(yaml.safe_load(self.path.read_text()), {})
+        parts = filled(yaml.safe_load(self.path.read_text()), os.environ)
         return self.settings.model_copy(
             update={"rules": parts.rules, "limits": parts.limits, "protected": parts.protected}
         )
@@ -164,3 +171,50 @@ async def test_a_process_that_cannot_take_a_change_over_keeps_its_rules_and_says
             file.write(rule("two", "number"))
             await stage.eventually("/alerts", lambda body: not body["items"])
             assert await names(stage) == [("two", "enforce")]
+
+
+def signal_rule(name: str, secret: str) -> dict[str, Any]:
+    """A rule whose secret is in the variable named ``secret``."""
+    return {
+        "name": name,
+        "handler": "manual",
+        "signal": {"auth": {"type": "bearer", "secret": f"${{{secret}}}"}},
+        "mode": "shadow",
+    }
+
+
+async def signalled(stage: Stage, rule: str, secret: str, reason: str) -> int:
+    """Post a signal; gives the answer's status."""
+    body = {"account": ACCOUNT, "scope": {"agent_id": "agent-7"}, "reason": reason}
+    headers = {"Authorization": f"Bearer {secret}"}
+    async with stage.http.post(f"{stage.url}/signals/{rule}", json=body, headers=headers) as answer:
+        return answer.status
+
+
+async def test_signals_go_by_the_rules_in_force(
+    kafka_servers: str,
+    topic_prefix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = "a-secret-of-the-first", "a-secret-of-the-second"
+    monkeypatch.setenv("QA_FIRST", first)
+    monkeypatch.setenv("QA_SECOND", second)
+    async with at(kafka_servers, topic_prefix, tmp_path) as (stage, file):
+        file.write(rule("one", "number"))
+        async with started(file):
+            assert await signalled(stage, "qa", first, "nobody listens yet") == 404
+            file.write(signal_rule("qa", "QA_FIRST"))
+            await stage.eventually("/rules", lambda body: [one["name"] for one in body["items"]] == ["qa"])
+            assert await signalled(stage, "qa", first, "it is rude") == 200
+            assert await signalled(stage, "qa", second, "it is rude") == 401
+            await stage.eventually("/stop-orders", lambda body: [o["reason"] for o in body["items"]] == ["it is rude"])
+
+            file.write(signal_rule("qa", "QA_SECOND"), signal_rule("another", "QA_FIRST"))
+            await stage.eventually("/rules", lambda body: len(body["items"]) == 2)
+            assert await signalled(stage, "qa", first, "an old secret") == 401
+            assert await signalled(stage, "qa", second, "it lies") == 200
+
+            file.write(rule("one", "number"))
+            await stage.eventually("/rules", lambda body: [one["name"] for one in body["items"]] == ["one"])
+            assert await signalled(stage, "qa", second, "too late") == 404

@@ -28,6 +28,7 @@ from handlers.providers.table import PROVIDERS
 from handlers.rules.manual import manual
 from tests.kafka.helpers import Breakable, Installation, an_account, installed, until
 from tests.kafka.joining_stage import ACCOUNT, Joining, joining
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
 
@@ -71,15 +72,15 @@ async def serving(log: Installation) -> AsyncIterator[Signals]:
         producer=log.producer,
         topics=log.topics,
         max_body_bytes=MAX_BODY,
-        signals=[SignalIntake(one, [ACCOUNT], log.topics) for one in (QA, SIGNER)],
     )
+    webhooks.take_signals([SignalIntake(one, [ACCOUNT], log.topics) for one in (QA, SIGNER)])
     application = web.Application(client_max_size=MAX_BODY)
-    application.add_routes(webhooks.routes())
+    application.add_routes([*webhooks.routes(), *webhooks.signal_routes()])
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as http:
             yield Signals(f"http://127.0.0.1:{runner.addresses[0][1]}", http, webhooks)
     finally:
         await runner.cleanup()
@@ -104,6 +105,7 @@ async def test_a_signal_becomes_one_order_of_its_rule_however_often_it_is_sent(s
     assert [await signals.send(SIGNAL) for _ in range(3)] == [(200, body)] * 3
     (decided,) = await join.decided("heard-1")
     await join.settled()
+    await until(lambda: bool(join.orders_of("qa")))
     (order,) = join.orders_of("qa")
     assert (order.scope, order.reason, order.hold) == (Scope.campaign("heard"), "the agent is rude", None)
     assert (order.mode, order.by.name, order.by.version) == (Mode.SHADOW, "qa", "1")
@@ -174,7 +176,7 @@ async def test_kafka_away_is_503_and_the_same_signal_is_taken_when_it_is_back(
         with breakable_kafka.paused():
             status, body = await signals.send(SIGNAL)
             assert (status, body["title"]) == (503, "try again")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await signals.send(SIGNAL))[0] != 200:
                 await asyncio.sleep(0.1)
         await signals.webhooks.drain(1)

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 import pytest
 
 from consumer.kafka import span
-from consumer.kafka.consumer_client import LogRecord
+from consumer.kafka.bulk import Logged
 from consumer.kafka.span import open_span
 from tests.kafka.helpers import Installation, installed, text
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
 
 
-async def everything(log: Installation, until: float | None = None) -> tuple[list[LogRecord], list[tuple[int, int]]]:
+async def everything(log: Installation, until: float | None = None) -> tuple[list[Logged], list[tuple[int, int]]]:
     """Read ``call-events``; gives the records, and how far it was after each batch."""
-    found: list[LogRecord] = []
+    found: list[Logged] = []
     progress = []
     async with open_span(log.connection, log.topics.call_events, name="test", until=until) as reading:
         async for batch in reading.batches():
@@ -24,8 +24,8 @@ async def everything(log: Installation, until: float | None = None) -> tuple[lis
     return found, progress
 
 
-def values(records: Sequence[LogRecord]) -> list[bytes]:
-    return [record.value or b"" for record in records]
+def values(records: Sequence[Logged]) -> list[bytes]:
+    return [value or b"" for *_, value in records]
 
 
 async def written(log: Installation, names: Sequence[str]) -> list[bytes]:
@@ -46,7 +46,7 @@ async def test_all_partitions_come_as_one_in_the_order_of_time(
         await written(log, [f"one-{n}" for n in range(3 * 13)])  # nothing more on the last partition
         found, progress = await everything(log)
     assert len(set(values(found))) == len(found) == 79
-    places = [(record.timestamp, record.partition, record.offset) for record in found]
+    places = [record[:3] for record in found]
     assert places == sorted(places)
     assert progress[-1] == (79, 79)
     assert sorted(progress) == progress

@@ -1,6 +1,5 @@
 import asyncio
 import re
-import time
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -81,9 +80,7 @@ async def test_topic_with_other_partitions_is_refused_with_its_name_and_a_remedy
 
 
 async def test_kafka_that_does_not_answer_is_named_with_what_to_check() -> None:
-    began = time.monotonic()
     with pytest.raises(
         LogUnavailable, match=r"Kafka at 127\.0\.0\.1:1 does not answer .* check kafka.bootstrap_servers"
     ):
         await ensure_topics(Connection("127.0.0.1:1"), Topics.named("x."), wait_seconds=2)
-    assert time.monotonic() - began < 4

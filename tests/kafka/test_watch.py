@@ -19,6 +19,7 @@ from consumer.kafka.watchdog import StallDetector
 from consumer.kafka.worker import FoldingWorker
 from tests.kafka.echo import Node, write
 from tests.kafka.helpers import Breakable, Installation, a_worker, installed, until, working
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
 
@@ -65,7 +66,7 @@ async def test_partition_that_is_fetched_no_more_ends_the_role_and_readiness_goe
             await until(lambda: not check.passes().ok)
             assert not task.done()
             assert check.passes().reason.startswith(f"{topic}/1 stands at 5, its end is 10, for ")
-            await asyncio.wait([task], timeout=15)
+            await asyncio.wait([task], timeout=PATIENCE_SECONDS)
             with pytest.raises(
                 Stalled, match=rf"{topic}/1 stands at 5, its end is 10, for [0-9]+ s although Kafka answers"
             ):
@@ -93,7 +94,7 @@ async def test_poll_that_never_returns_ends_the_role(
         monkeypatch.setattr(reader._client, "getmany", hang)  # of this reader alone: others must not seem to be it
         await entered.wait()
         await write(log, 10)
-        await asyncio.wait([task], timeout=15)
+        await asyncio.wait([task], timeout=PATIENCE_SECONDS)
         forever.set()
         with pytest.raises(Stalled, match="stands at 0, its end is 10"):
             task.result()
@@ -104,7 +105,7 @@ async def test_commit_or_take_over_that_never_ends_ends_the_role(
 ) -> None:
     async with installed(kafka_servers, topic_prefix) as log, watched(log, tmp_path) as (worker, _, _, task):
         await worker._lock.acquire()  # whatever holds it
-        await asyncio.wait([task], timeout=15)
+        await asyncio.wait([task], timeout=PATIENCE_SECONDS)
         worker._lock.release()
         with pytest.raises(Stalled, match="neither folding nor reading has got any further"):
             task.result()
@@ -113,13 +114,13 @@ async def test_commit_or_take_over_that_never_ends_ends_the_role(
 async def test_broker_that_is_away_for_longer_ends_nothing_and_work_goes_on(
     breakable_kafka: Breakable, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.kafka.consumer_client.ANSWER_SECONDS", 0.5)
     async with (
         installed(breakable_kafka.servers, topic_prefix) as log,
         watched(log, tmp_path) as (worker, reader, watch, task),
     ):
         await write(log, 5)
         await until(lambda: worker.status()[0].position == 5)
+        monkeypatch.setattr("consumer.kafka.consumer_client.ANSWER_SECONDS", 0.5)
         reader._client.pause(TopicPartition(log.topics.call_events.name, 0))
         await write(log, 5)  # something to read that is not read, when the broker goes
         with breakable_kafka.paused():
@@ -128,7 +129,7 @@ async def test_broker_that_is_away_for_longer_ends_nothing_and_work_goes_on(
             assert watch.trouble is None
             reader._client.resume(TopicPartition(log.topics.call_events.name, 0))
         watch._detector = StallDetector()  # coming back takes aiokafka a moment longer than this test's limit
-        await until(lambda: worker.ready and worker.status()[0].position == 10, 40)
+        await until(lambda: worker.ready and worker.status()[0].position == 10)
         assert not task.done()
 
 
@@ -145,7 +146,7 @@ async def test_metrics_of_partitions_that_have_moved_away_are_taken_away(
             task = asyncio.create_task(watch.run())
             await until(lambda: value("callbreaker_view_lag", one, topic, 1) is not None)
             async with working(*second):
-                await until(lambda: len(first[0].shards) == len(second[0].shards) == 1, 30)
+                await until(lambda: len(first[0].shards) == len(second[0].shards) == 1)
                 (left,) = first[0].shards
                 await until(lambda: value("callbreaker_view_lag", one, topic, 1 - left) is None)
                 assert value("callbreaker_view_lag", one, topic, left) == 0
@@ -159,7 +160,7 @@ async def test_topic_that_is_read_without_a_group_is_watched_too(
     async with installed(kafka_servers, topic_prefix) as log:
         reader = TopicReader(log.connection, name="r", partitions={log.topics.call_events.name: 1})
         await write(log, 10)
-        await reader.start({})
+        await reader.start()
         watch = Watch(tmp_path.name, OwnReading(list, reader.bounds), StallDetector(LIMIT_SECONDS))
         task = asyncio.create_task(watch.run())
         try:

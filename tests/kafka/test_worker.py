@@ -211,7 +211,7 @@ async def test_work_goes_on_after_the_broker_was_killed(
             async with breakable_kafka.killed():
                 pass
             await write(log, 5)
-            await until(lambda: sum(shard.saved for shard in node.shards.values()) >= 10, 30)
+            await until(lambda: sum(shard.saved for shard in node.shards.values()) >= 10)
         count = len(node.rows())
         assert set(ids(await log.read(log.topics.terminations))) == {f"0@{n}" for n in range(count)}
         assert await committed(log) == count

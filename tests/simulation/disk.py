@@ -69,9 +69,9 @@ class Disk:
         def connect(path: Path, **options: Any) -> sqlite3.Connection:
             file = self._files.get(path)
             if file is None:
-                spare = _spare.get(path.parent.name)
-                file = spare.pop() if spare else sqlite3.connect(":memory:", factory=File, **options)
-                self._files[path] = file
+                file = self._files[path] = _spare_file(path.parent.name) or sqlite3.connect(
+                    ":memory:", factory=File, **options
+                )
             if file.in_transaction:
                 file.rollback()
             file.touch, file.role = touch, path.parent.name
@@ -114,6 +114,14 @@ class Disk:
             file.synced = file.serialize()
 
     def _scrap(self, path: Path) -> None:
-        file = self._files.pop(path)
-        file.empty()
-        _spare.setdefault(path.parent.name, []).append(file)
+        _spare.setdefault(path.parent.name, []).append(self._files.pop(path))
+
+
+def _spare_file(role: str) -> File | None:
+    """Take a file and empty it only now: the dead write what they still held as their world is buried."""
+    spare = _spare.get(role)
+    if not spare:
+        return None
+    file = spare.pop()
+    file.empty()
+    return file

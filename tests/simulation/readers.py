@@ -69,11 +69,14 @@ class SimulatedGroupReader(GroupReader):
         self.joined = True
         self.generation += 1
 
-    async def committed(self, topic: str, partition: int) -> int | None:
-        await self._ask("asking for a committed offset")
-        offset = self._group.committed.get((topic, partition))
-        self.silent_until[topic, partition] = offset or 0
-        return offset
+    async def committed(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        found = {}
+        for partition in partitions:
+            await self._ask("asking for a committed offset")
+            offset = self._group.committed.get((topic, partition), 0)
+            self.silent_until[topic, partition] = offset
+            found[partition] = offset
+        return found
 
     async def ends(self, partitions: Iterable[int]) -> dict[Key, tuple[int, int]]:
         await self._ask("asking for ends")
@@ -137,9 +140,8 @@ class SimulatedTopicReader(TopicReader):
         self._broker = log
         self._gate = gate
 
-    async def start(self, offsets: Mapping[Key, int]) -> None:
+    async def start(self) -> None:
         await self._gate("starting to read orders")
-        self._fetcher.follow({key: offsets.get(key, 0) for key in self._keys})
 
     async def stop(self) -> None:
         self._fetcher.stop()

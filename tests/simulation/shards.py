@@ -28,6 +28,7 @@ from tests.simulation.readers import SimulatedGroupReader
 
 VIEWS = Path(tempfile.gettempdir()) / "callbreaker-simulation"
 CLUSTER = "simulated"
+SAVED_AT_ONCE = 2
 LIMITS = Limits(per_rule=Limit(1_000_000, 1.0, 3_600.0, 0))
 """Orders of rules are counted for, however long that takes, and none is above: what they stop is for the other audits."""
 
@@ -59,7 +60,9 @@ class Shards:
         if role == "correlate":
             correlation = Correlation(around.topics, feed, self._rules, Protected(), counting=True)
             view = self._view(role, partition, CORRELATE_SCHEMA)
-            return CorrelateShard(view, partition=partition, correlation=correlation)
+            shard = CorrelateShard(view, partition=partition, correlation=correlation)
+            shard.calls.saved_at_once = SAVED_AT_ONCE
+            return shard
         if role == "guard":
             judging = Judging(LIMITS, around.topics.call_events.partitions, count_within_seconds=math.inf)
             view = self._view(role, partition, GUARD_SCHEMA)

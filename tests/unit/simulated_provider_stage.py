@@ -12,6 +12,7 @@ from aiohttp import web
 
 from consumer.simulate import CampaignPlan, Dial, Fault, FaultKind, Scenario, SimulatedProvider, Verdict, WebhookAuth
 from consumer.simulate.calls import Call, Status
+from tests.patience import PATIENCE_SECONDS
 
 API_KEY = "key-of-the-test"
 
@@ -103,14 +104,14 @@ async def playing(
         "bland": {"authorization": API_KEY},
     }.get(provider, {"Authorization": f"Bearer {API_KEY}"})
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as http:
             yield Stage(simulator, receiver, http, headers)
     finally:
         await simulator.stop()
         await runner.cleanup()
 
 
-async def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for a condition; fails when it does not come true in time."""
     async with asyncio.timeout(seconds):
         while not holds():

@@ -212,6 +212,16 @@ def test_a_call_counts_one_and_nobody_is_asked() -> None:
     assert [fact.kind for fact in judge.answers(now=1_000.0)] == [FactKind.ADMITTED, FactKind.HELD]
 
 
+def test_calls_stopped_one_by_one_count_for_their_campaign() -> None:
+    orders = Orders()
+    judge = Judge(orders, Limits(per_campaign=Limit(1, 1.0, HOUR, 0)))
+    campaigns = ("c-1", "c-2", "c-1", None)
+    told = [{"explanation": {"campaign_id": one}} if one else {} for one in campaigns]
+    orders.read(*(order(f"r-{n}", by=RULE, scope=Scope.calls([f"call-{n}"]), **one) for n, one in enumerate(told)))
+    kinds = [fact.kind for fact in judge.answers(now=1_000.0)]
+    assert kinds == [FactKind.ADMITTED, FactKind.ADMITTED, FactKind.HELD, FactKind.ADMITTED]
+
+
 def test_an_operators_order_is_not_looked_at() -> None:
     orders = Orders()
     orders.read(order("op-1", by=OPERATOR))

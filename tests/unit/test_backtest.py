@@ -12,6 +12,7 @@ from consumer.backtest.recorded import Change, Recorded
 from consumer.backtest.result import FIGURES, all_figures
 from consumer.backtest.tally import RuleTally, Tally
 from consumer.model.events import CallEvent
+from consumer.model.limits import Limit, Limits
 from consumer.model.orders import Author, Fact, FactKind, Mode, StopOrder
 from consumer.model.protected import Protected
 from consumer.model.rule_set import RuleSet
@@ -20,6 +21,7 @@ from consumer.model.scopes import Scope, ScopeKind
 from consumer.model.status import EventType, Status
 from consumer.model.stops import Aim
 from consumer.model.terminations import Decision
+from consumer.model.throttles import Matches, Throttle
 from handlers.rules.cel import cel_rule
 from tests.unit.values import event, folded, order
 
@@ -58,6 +60,7 @@ def tried(
     return tally, made
 
 
+ONE_BY_ONE = a_rule(ScopeKind.CALL, mode=Mode.ENFORCE)
 RETRIED = [waiting("c-1", 1.0), waiting("c-2", 2.0), heard("c-1", Status.RETRY, 3.0, attempt=0)]
 
 
@@ -180,3 +183,23 @@ def test_expectations_are_about_one_rule_or_all() -> None:
 def test_an_expectation_that_cannot_be_checked_says_what_was_meant(text: str, told: str) -> None:
     with pytest.raises(ExpectationError, match=told):
         parse(text, ["opt-out"], FIGURES)
+
+
+def test_calls_that_are_stopped_one_by_one_count_for_the_limit_of_their_campaign() -> None:
+    setting = Setting(limits=Limits(per_campaign=Limit(2, 1.0, 3_600.0, 0)))
+    events = [one for n in range(4) for one in (waiting(f"c-{n}", 1.0 + n), heard(f"c-{n}", Status.RETRY, 2.0 + n))]
+    tally, made = tried(events, ONE_BY_ONE, setting=setting)
+    assert (tally.rules["one"].orders, tally.rules["one"].held) == (4, 2)
+    assert len([one for one in made if isinstance(one, Decision)]) == 2
+    twice = Throttle(matches=Matches(1, 60.0))
+    tally, _ = tried(events, a_rule(ScopeKind.CALL, mode=Mode.ENFORCE, throttle=twice), setting=setting)
+    assert (tally.rules["one"].orders, tally.rules["one"].held) == (4, 2)
+
+
+def test_calls_that_nobody_asked_about_count_among_those_that_wait() -> None:
+    setting = Setting(limits=Limits(per_account=Limit(100, 0.5, 3_600.0, 0)))
+    others = [waiting(f"other-{n}", 1.0, f"+1555000000{n}") for n in range(2)]
+    tally, _ = tried([*others, waiting("c-1", 2.0), heard("c-1", Status.RETRY, 3.0)], ONE_BY_ONE, setting=setting)
+    assert (tally.rules["one"].orders, tally.rules["one"].held) == (1, 0)
+    tally, _ = tried([waiting("c-1", 2.0), heard("c-1", Status.RETRY, 3.0)], ONE_BY_ONE, setting=setting)
+    assert (tally.rules["one"].orders, tally.rules["one"].held) == (1, 1)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from consumer.app import Role
 from consumer.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return base | over | both
 
 
-@pytest.mark.parametrize("name", ["default-values.yaml", "full-values.yaml"])
+@pytest.mark.parametrize("name", ["default-values.yaml", "full-values.yaml", "roles-values.yaml"])
 def test_configuration_that_the_chart_renders_is_one_that_starts(name: str, tmp_path: Path) -> None:
     config = merged(load("values.yaml"), load(f"ci/{name}"))["config"]
     file = tmp_path / "callbreaker.yaml"
@@ -55,9 +56,14 @@ def test_chart_installs_the_version_of_this_tree() -> None:
 
 def test_every_value_the_schema_takes_is_in_values_yaml() -> None:
     pairs = list(closed_objects(json.loads((CHART / "values.schema.json").read_text()), load("values.yaml")))
-    assert len(pairs) == 5
+    assert len(pairs) == 7
     for taken, present in pairs:
         assert taken == present
+
+
+def test_roles_that_can_be_deployed_alone_are_those_of_the_command_line() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert set(schema["properties"]["roles"]["propertyNames"]["enum"]) == set(Role)
 
 
 def test_every_value_is_described_beside_it_or_above_it() -> None:

@@ -9,6 +9,7 @@ import pytest
 from consumer.kafka import checkpoints
 from consumer.kafka.checkpoints import checkpoint, checkpoint_views, due
 from consumer.kafka.view import View
+from tests.patience import PATIENCE_SECONDS
 
 WRITTEN_BYTES = 6_000_000
 SCHEMA = "CREATE TABLE IF NOT EXISTS things (n INTEGER PRIMARY KEY, text TEXT);"
@@ -30,7 +31,7 @@ async def test_a_long_journal_is_moved_into_its_file_while_the_view_is_written(
     assert list(due(tmp_path)) == [path]
     assert path.stat().st_size < WRITTEN_BYTES
     task = asyncio.create_task(checkpoint_views(tmp_path))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while path.stat().st_size < WRITTEN_BYTES:
             await asyncio.sleep(0.01)
     task.cancel()

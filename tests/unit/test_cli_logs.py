@@ -93,6 +93,7 @@ def test_what_the_kafka_client_says_while_a_broker_starts_is_kept_back(stream: i
     client = logging.getLogger("aiokafka.consumer.group_coordinator")
     client.info("(Re-)joining group callbreaker-guard")
     client.error("Group Coordinator Request failed: [Error 15] GroupCoordinatorNotAvailableError")
+    client.warning("Marking the coordinator dead (node 1)for group callbreaker-guard.")
     assert stream.getvalue() == ""
     client.error("Heartbeat failed: local member_id was not recognized")
     assert "Heartbeat" in stream.getvalue()

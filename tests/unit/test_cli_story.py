@@ -121,9 +121,9 @@ def test_findings_of_an_analysis_are_shown_and_texts_are_not() -> None:
 def test_the_headline_masks_the_number() -> None:
     facts = dict(headline(STOPPED))
     assert facts["number"] == "•••6897"
-    assert facts["status"] == "cancelled, attempt 0"
-    assert facts["stopped"] == "confirmed (attempt 0)"
+    assert facts["status"] == "cancelled, attempt 1"
+    assert facts["stopped"] == "confirmed (attempt 1)"
 
 
 def test_a_call_that_nobody_wanted_stopped_says_so() -> None:
-    assert dict(headline(_call(history=[])))["stopped"] == "no order has asked for it"
+    assert dict(headline(_call(history=[])))["stopped"] == "no; nothing was decided about it"

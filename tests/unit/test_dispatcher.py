@@ -232,3 +232,14 @@ def test_one_bad_id_of_a_hundred_is_found_in_seven_halvings() -> None:
         batch, depth = left if "77" in left else right, depth + 1
     assert batch == ("77",)
     assert depth <= 7
+
+
+def test_requests_of_which_every_third_fails_are_repeated_more_and_more_slowly(desk: Desk) -> None:
+    waits = []
+    for _ in range(30):
+        waits.append(desk.exchange(UNKNOWN) - desk.now)
+        desk.exchange(ACCEPTED)
+        desk.exchange(ACCEPTED)
+        desk.now += 0.1
+    assert waits[0] == 0.5
+    assert waits[-1] > 20.0

@@ -18,7 +18,9 @@ from consumer.internal_routes import internal_routes
 from consumer.kafka.connection import Connection
 from consumer.kafka.errors import LogUnavailable
 from consumer.kafka.members import Groups, Member
+from consumer.kafka.progress import Progress
 from consumer.peer_proof import PeerProof
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.values import account
 
 PROOF = PeerProof([account()])
@@ -95,6 +97,21 @@ async def test_what_is_known_here_and_elsewhere_is_put_together(peers: Peers) ->
         assert figures.account("b") == of_account(SENDING | {"breaker": "open"}, 60.0)
 
 
+async def test_what_others_read_back_is_known_until_they_are_done(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures_module, "EVERY_SECONDS", 0.0)
+    reading = Progress("correlate", 1, 3, 100, 400, 5.0)
+    async with worker("one", Report({0: (1, 1)}, {}, {}, (reading,))) as first, worker("two", Report()) as second:
+        groups = Named(correlate=[first, second], terminate=[])
+        figures = figures_of(groups, peers, Report())
+        await figures.refresh()
+        assert figures.reading_elsewhere() == (reading,)
+        groups.named = {"correlate": [second]}
+        await figures.refresh()
+        assert figures.reading_elsewhere() == ()
+
+
 async def test_process_that_knows_everything_asks_nobody(peers: Peers) -> None:
     groups = Named()
     figures = figures_of(groups, peers, Report({0: (5, 2)}, {}, {"a": SENDING}), partitions=1, accounts="a")
@@ -113,7 +130,7 @@ async def test_others_are_asked_while_somebody_looks_and_not_otherwise(peers: Pe
                 await asyncio.sleep(0)
             assert groups.asked == []
             figures.look()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while figures.counts() is None:
                     await asyncio.sleep(0.01)
         finally:
@@ -157,5 +174,6 @@ async def test_questions_that_come_together_are_asked_once(peers: Peers) -> None
         before = time.monotonic()
         await asyncio.gather(*(figures.refresh() for _ in range(20)))
         assert (
-            groups.asked == ["correlate", "terminate"] or time.monotonic() - before > figures_module.EVERY_SECONDS / 2
+            groups.asked == ["correlate", "terminate", "guard"]
+            or time.monotonic() - before > figures_module.EVERY_SECONDS / 2
         )

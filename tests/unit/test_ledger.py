@@ -1,7 +1,9 @@
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from consumer.kafka import ledger as ledger_module
 from consumer.kafka.ledger import LISTED_SCHEMA, NOTHING, Ledger, NextStep
@@ -159,6 +161,52 @@ def test_a_list_is_narrowed_by_order_account_and_outcome(ledger: Ledger, view: V
         ({"account": "another"}, []),
     ]:
         assert calls(list(ledger.page(filters, before=None, limit=10))) == expected
+
+
+def test_a_list_goes_along_an_index_however_it_is_narrowed(ledger: Ledger, view: View) -> None:
+    accounts = ("acme", "other", "third")
+    told = [decision(f"call-{n}", orders=(f"of-{accounts[n % 3]}",), decided_at=float(n // 4)) for n in range(60)]
+    for n, one in enumerate(told):
+        ledger.fold(replace(one, account=accounts[n % 3]))
+        if n % 5 == 0:
+            ledger.fold(replace(ended(Status.ONGOING, call_id=one.call_id), account=accounts[n % 3]))
+    save(ledger, view)
+    everything = sorted(
+        (t for one in told if (t := ledger.get(one.termination_id))),
+        key=lambda t: (t.decided_at, t.termination_id),
+        reverse=True,
+    )
+    planned: list[str] = []
+    for filters in powerset({"account": "other", "outcome": "missed", "order_id": "of-other"}):
+        seen: list[Termination] = []
+        cursor = None
+        with asked_of(view, planned):
+            while page := ledger.page(filters, before=cursor, limit=7):
+                seen += page
+                cursor = (page[-1].decided_at, page[-1].termination_id)
+        assert seen == [t for t in everything if fits(t, filters)]
+    assert not [plan for plan in planned if "SCAN terminations" in plan or "TEMP B-TREE" in plan]
+
+
+def powerset(filters: dict[str, str]) -> list[dict[str, str]]:
+    names = list(filters)
+    return [{name: filters[name] for n, name in enumerate(names) if bits >> n & 1} for bits in range(1 << len(names))]
+
+
+def fits(t: Termination, filters: dict[str, str]) -> bool:
+    said = {"account": t.account, "outcome": t.state.value, "order_id": t.orders[0]}
+    return all(said[name] == value for name, value in filters.items())
+
+
+@contextmanager
+def asked_of(view: View, planned: list[str]) -> Iterator[None]:
+    """Note how SQLite goes about each query."""
+    asked: list[str] = []
+    view.connection.set_trace_callback(asked.append)
+    yield
+    view.connection.set_trace_callback(None)
+    for query in asked:
+        planned += [row[3] for row in view.connection.execute(f"EXPLAIN QUERY PLAN {query}")]
 
 
 def test_the_terminations_of_a_call_are_listed_by_episode(ledger: Ledger, view: View) -> None:

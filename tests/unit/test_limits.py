@@ -2,7 +2,9 @@ from typing import Any
 
 import pytest
 
-from consumer.model.limits import NO_LIMITS, Count, Limit, Limits, Look, Subject, look
+from consumer.model.limits import NO_LIMITS, Count, Limit, Limits, Look, Subject, count_of_named, look
+from consumer.model.orders import Mode
+from consumer.model.scopes import Scope
 from tests.unit.values import ACCOUNT, RULE, order
 
 HOUR = 3_600.0
@@ -69,3 +71,22 @@ def test_every_limit_that_there_is_is_consulted_and_says_what_it_saw() -> None:
     }
     assert looked_at(NO_LIMITS, Count(10_000)) == []
     assert not NO_LIMITS.any
+
+
+@pytest.mark.parametrize(
+    ("fields", "matched", "by_campaign"),
+    [
+        ({}, 2, {}),
+        ({"explanation": {"campaign_id": "c"}}, 2, {"c": 2}),
+        ({"mode": Mode.SHADOW, "canary_share": 0.0}, 2, {}),
+        ({"mode": Mode.CANARY, "canary_share": 0.0, "explanation": {"campaign_id": "c"}}, 0, {}),
+        ({"mode": Mode.CANARY, "canary_campaigns": ("c",), "explanation": {"campaign_id": "c"}}, 2, {"c": 2}),
+        ({"mode": Mode.CANARY, "canary_campaigns": ("d",), "explanation": {"campaign_id": "c"}}, 0, {}),
+        ({"mode": Mode.CANARY, "canary_campaigns": ("d",)}, 2, {}),  # nobody knows of which campaign they are
+    ],
+)
+def test_an_order_for_calls_by_id_counts_those_that_it_would_really_stop(
+    fields: dict[str, Any], matched: int, by_campaign: dict[str, int]
+) -> None:
+    given: dict[str, Any] = {"by": RULE, "scope": Scope.calls(["a", "b"]), "mode": Mode.ENFORCE} | fields
+    assert count_of_named(order(**given), 9) == Count(matched, 9, by_campaign)

@@ -1,4 +1,4 @@
-from consumer.kafka.progress import Progress, Reading, ReadingBack, duration
+from consumer.kafka.progress import Progress, Reading, ReadingBack, duration, together
 
 
 def at(*positions: int, end: int = 10_000, begun: int = 0) -> list[Reading]:
@@ -77,3 +77,13 @@ def test_durations_are_rounded_to_what_one_wants_to_know() -> None:
         "50 min",
         "2 h",
     ]
+
+
+def test_what_several_processes_read_back_is_added_up_and_lasts_as_long_as_the_slowest() -> None:
+    parts = [Progress("correlate", 1, 3, 100, 400, 5.0), Progress("guard", 0, 2, 0, 10, 1.0)]
+    assert together([*parts, Progress("correlate", 2, 3, 50, 100, 9.0)]) == [
+        Progress("correlate", 3, 6, 150, 500, 9.0),
+        parts[1],
+    ]
+    (unknown,) = together([parts[0], Progress("correlate", 2, 3, 50, 100, None)])
+    assert unknown.seconds_left is None

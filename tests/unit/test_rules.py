@@ -66,7 +66,7 @@ def test_what_a_rule_stops_is_what_the_call_says(kind: ScopeKind, scope: Scope, 
     assert Stop.of_kind(kind, CALL, reason="because", hold=0).hold == 0.0
 
 
-@pytest.mark.parametrize("kind", set(ScopeKind) - {ScopeKind.CALL})
+@pytest.mark.parametrize("kind", sorted(set(ScopeKind) - {ScopeKind.CALL}))
 def test_what_the_call_does_not_say_cannot_be_stopped(kind: ScopeKind) -> None:
     with pytest.raises(RuleError, match="does not say"):
         Stop.of_kind(kind, waiting_call(), reason="because")

@@ -13,13 +13,15 @@ from consumer.model.events import Position
 from consumer.model.orders import Author, Fact, FactKind, Mode, OrderRecord
 from consumer.model.over import Over
 from consumer.model.protected import Protected
+from consumer.model.rules import configured
 from consumer.model.scopes import ScopeKind
 from consumer.model.status import EventType, Status
 from consumer.model.stops import Aim
-from consumer.model.terminations import Ended, Termination
+from consumer.model.terminations import AnswerClass, Ended, Termination
+from consumer.model.throttles import Matches, Throttle
 from handlers.rules.cel import cel_rule
 from handlers.rules.cel_totals import cel_totals_rule
-from tests.unit.values import ACCOUNT, OPERATOR, RULE, event, folded, order, waiting_call
+from tests.unit.values import ACCOUNT, OPERATOR, RULE, answered, attempt, event, folded, order, waiting_call
 
 NOW = 2_000.0
 CALL = waiting_call(campaign_id="campaign-1", number="+918882876897", logged_at=1_000.0)
@@ -94,6 +96,14 @@ def test_a_decision_that_stopped_nothing_says_why(termination: Termination, reco
     assert (found.stopped, found.code) == (False, code)
 
 
+def test_an_order_in_shadow_stopped_nothing_although_the_call_was_stopped() -> None:
+    stopped = decided(attempts=(attempt(),), results=(answered(AnswerClass.ACCEPTED),))
+    assert asked(given(), None, stopped).stopped
+    recorded = asked(given(mode=Mode.SHADOW), None, stopped)
+    assert (recorded.stopped, recorded.code) == (False, "shadow")
+    assert "another order had the call stopped" in recorded.text
+
+
 def test_the_safety_lever_holds_back_what_only_rules_want() -> None:
     controls = Controls(lever=Lever(True, "too many errors", OPERATOR))
     record = given((FactKind.ADMITTED, 1_101.0), by=RULE)
@@ -154,3 +164,17 @@ def test_rules_asked_once_more_say_what_they_saw() -> None:
     assert (two["asked"], two["note"]) == (0, "it looks at finished events, and there was none")
     assert three["answers"][0]["error"] == "ZeroDivisionError: of its own"
     assert "whole campaign within 10m" in four["note"]
+
+
+def test_a_match_that_a_throttle_may_have_kept_from_an_order_says_so() -> None:
+    angry = cel_rule("angry", "event.analysis.anger > 3", aim=Aim(ScopeKind.CALL, 0.0), reason="angry", params={})
+    throttle = Throttle(once_per=3_600.0, matches=Matches(2, 600.0, of=9), cool_down=60.0)
+    throttled = configured(angry, name="angry", throttle=throttle)
+    calm, told = (event("a", type=EventType.ANALYSIS, analysis={"anger": anger}) for anger in (1, 5))
+    (one,) = reask([throttled], life_of([calm]).steps, Controls())
+    assert one["note"] is None
+    (one,) = reask([throttled], life_of([told]).steps, Controls())
+    assert one["note"] == (
+        "a match need not have become an order, for its throttle says: an order takes 2 matches of the last 9 events"
+        " within 10m; at most one order for a scope in 1h; none for 1m after one has ended"
+    )

@@ -17,6 +17,32 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/*
+What runs, as JSON: one Deployment with every role, or one for each of .Values.roles.
+Each has name, role (the command), component (its label; empty where there is one only), replicas, resources.
+*/}}
+{{- define "callbreaker.workloads" -}}
+{{- $name := include "callbreaker.fullname" . -}}
+{{- $found := list -}}
+{{- range $role, $given := .Values.roles -}}
+{{- $given = $given | default dict -}}
+{{- $replicas := ternary 1 $given.replicas (kindIs "invalid" $given.replicas) -}}
+{{- $short := $name | trunc (int (sub 62 (len $role))) | trimSuffix "-" -}}
+{{- $found = append $found (dict "name" (printf "%s-%s" $short $role) "role" $role "component" $role "replicas" (int $replicas) "resources" ($given.resources | default $.Values.resources)) -}}
+{{- else -}}
+{{- $found = append $found (dict "name" $name "role" "run" "component" "" "replicas" (int .Values.replicas) "resources" .Values.resources) -}}
+{{- end -}}
+{{- $found | toJson -}}
+{{- end -}}
+
+{{/* The Service that takes webhooks, and the one that has the page: (dict "root" $ "role" ROLE). */}}
+{{- define "callbreaker.serviceOf" -}}
+{{- $role := .role -}}
+{{- range include "callbreaker.workloads" .root | fromJsonArray -}}
+{{- if has .role (list "run" $role) }}{{ .name }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Names that the configuration reads from the environment, each once, in a line, comma-separated. */}}
 {{- define "callbreaker.variables" -}}
 {{- $names := list -}}
@@ -68,8 +94,18 @@ Takes (dict "path" PATH "name" KEY "value" VALUE) and goes down maps and lists.
 {{- range include "callbreaker.literalSecrets" (dict "path" "config" "name" "config" "value" $config) | trim | splitList "\n" | compact }}
 - {{ . }} is written out: put it into the Secret and write "${NAME}" here, since a ConfigMap is no place for secrets
 {{- end }}
-{{- if and .Values.dataDir.persistent (gt (int .Values.replicas) 1) }}
+{{- if and .Values.dataDir.persistent (not .Values.roles) (gt (int .Values.replicas) 1) }}
 - dataDir.persistent is true with {{ int .Values.replicas }} replicas: one claim serves one pod; set replicas: 1 or dataDir.persistent: false
+{{- end }}
+{{- if .Values.roles }}
+{{- range list "ingest" "correlate" "guard" "terminate" "console" }}
+{{- if not (hasKey $.Values.roles .) }}
+- roles leaves out {{ . }}: name all five, ingest, correlate, guard, terminate and console, or none for pods that are everything
+{{- end }}
+{{- end }}
+{{- if .Values.dataDir.persistent }}
+- dataDir.persistent is true with roles: one claim serves one pod; set dataDir.persistent: false, views are built again from Kafka
+{{- end }}
 {{- end }}
 {{- if and .Values.ingress.enabled (not .Values.ingress.host) }}
 - ingress.host is empty: give the name that providers call

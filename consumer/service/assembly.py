@@ -1,7 +1,6 @@
 """From the configuration to the values that the parts take."""
 
 from consumer.assembly_rules import rules_of
-from consumer.assembly_signals import signals_of
 from consumer.correlate.calls import DEFAULT_KEEPING, Keeping
 from consumer.guard.notify import Receiver
 from consumer.kafka.connection import Connection
@@ -20,7 +19,6 @@ __all__ = [
     "protected_of",
     "receiver_of",
     "rules_of",
-    "signals_of",
     "topics_of",
 ]
 

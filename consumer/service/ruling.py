@@ -8,9 +8,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from consumer import control_metrics
+from consumer import control_metrics, logs
 from consumer.assembly import limits_of, protected_of
 from consumer.assembly_rules import rules_of
+from consumer.assembly_signals import signalled_of
+from consumer.ingest.signals import Signalled
 from consumer.kafka.order_feed import OrderFeed
 from consumer.model.controls import RulesChanged
 from consumer.model.limits import Limits
@@ -32,11 +34,13 @@ class Ruling:
     protected: Protected
     hash: str = ""
     version: int = 0
+    signalled: tuple[Signalled, ...] = ()
 
 
 def ruling_of(settings: Settings, hash_: str = "", version: int = 0) -> Ruling:
     """Compile what is configured; raises ``RuleError``."""
-    return Ruling(rules_of(settings), limits_of(settings.limits), protected_of(settings), hash_, version)
+    told = limits_of(settings.limits), protected_of(settings), hash_, version
+    return Ruling(rules_of(settings), *told, signalled_of(settings.rules))
 
 
 class InForce:
@@ -86,6 +90,7 @@ class InForce:
 
     def _compiled(self, told: RulesChanged) -> Ruling:
         parts = filled(told.parts, os.environ)
+        logs.MASK.never_show(logs.secrets_in(parts))
         changed = {"rules": parts.rules, "limits": parts.limits, "protected": parts.protected}
         return ruling_of(self._settings.model_copy(update=changed), told.hash, told.version)
 

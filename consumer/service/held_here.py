@@ -1,11 +1,14 @@
 """What this process holds of calls and accounts, whatever its roles: for its own console, and for those of others."""
 
+from collections.abc import Callable, Sequence
+
 from consumer.console import shown
 from consumer.console.figures import Report
 from consumer.console.find_call import KnownCall
 from consumer.correlate.queries import CallQueries
 from consumer.ingest.server import WebhookServer
 from consumer.kafka.errors import NotHeld
+from consumer.kafka.progress import Progress
 from consumer.terminate.role import TerminateRole
 
 
@@ -16,6 +19,7 @@ class HeldHere:
         self.calls: CallQueries | None = None
         self.terminate: TerminateRole | None = None
         self.webhooks: WebhookServer | None = None
+        self.reading_back: Callable[[], Sequence[Progress]] = tuple
 
     async def find(self, account: str, call_id: str) -> KnownCall | None:
         """Look a call up here; raises ``NotHeld``, ``NotCaughtUp`` and ``LogUnavailable``."""
@@ -43,4 +47,5 @@ class HeldHere:
                 }
                 for account, one in sending.items()
             },
+            tuple(self.reading_back()),
         )
