@@ -9,12 +9,12 @@ from benchmarks.children import job_of_this_process, say
 from benchmarks.marks import Mark, between, mark
 from consumer.backtest.run import over_log
 from consumer.commands.trial import plan_of_trial
-from consumer.garbage import quieten_gc
 from consumer.kafka.connection import Connection
 from consumer.kafka.span import open_span
 from consumer.kafka.topics import Topics
 from consumer.model.codec import decode_event
 from consumer.model.events import Position
+from consumer.service.garbage import quieten_gc
 from consumer.settings import Settings, load_rules
 
 

@@ -11,7 +11,6 @@ import psutil
 
 from benchmarks.children import job_of_this_process, say
 from benchmarks.report import percentile
-from consumer.garbage import quieten_gc
 from consumer.kafka.order_book import StoredOrderBook
 from consumer.kafka.order_feed import SLICE_RECORDS
 from consumer.model.calls import Call
@@ -19,6 +18,7 @@ from consumer.model.codec import decode_order_record, encode_fact, encode_order
 from consumer.model.identity import digest
 from consumer.model.orders import OPT_OUT, Author, Fact, FactKind, StopOrder
 from consumer.model.scopes import Scope
+from consumer.service.garbage import quieten_gc
 
 ACCOUNT = "bench"
 RULE, GUARD, OPERATOR = Author("rule", "opt-out", "1", "c0ffee"), Author("guard", "guard"), Author("operator", "bench")

@@ -9,9 +9,9 @@ import orjson
 import uvloop
 
 from benchmarks.ticker import Ticker
-from consumer.app import Role, Service
+from consumer.service.service import Role, Service
+from consumer.service.shutdown import ending_on_signal
 from consumer.settings import load_settings
-from consumer.shutdown import ending_on_signal
 
 EVERY_SECONDS = 1.0
 

@@ -20,10 +20,10 @@ from benchmarks.children import job_of_this_process, questions, say
 from benchmarks.marks import Mark, between, mark
 from benchmarks.ticker import Ticker
 from benchmarks.world import ACCOUNT_NAME, CAMPAIGN_FIELD, SECRET
-from consumer.app import Role, Service
 from consumer.correlate.shard import CorrelateShard
 from consumer.kafka.view import View
 from consumer.kafka.worker import FoldingWorker
+from consumer.service.service import Role, Service
 from consumer.settings import Settings
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import uvloop
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from consumer.assembly import connection_of, rules_of, topics_of
 from consumer.backtest.course import Made
 from consumer.backtest.expect import Expectation, ExpectationError, check, parse
 from consumer.backtest.from_file import FileError, FileEvents, as_seconds
@@ -23,7 +22,6 @@ from consumer.commands.backtest_shown import show
 from consumer.commands.failures import USAGE, CommandError
 from consumer.commands.terminal import err, show_json
 from consumer.commands.trial import accounts_of_trial, plan_of_trial, settings_of_trial
-from consumer.garbage import quiet_gc
 from consumer.kafka.embedded import DataDirInUseError, EmbeddedKafka, EmbeddedKafkaError
 from consumer.kafka.embedded_state import load_cluster
 from consumer.kafka.errors import LogError
@@ -33,6 +31,8 @@ from consumer.model.orders import Mode, StopOrder
 from consumer.model.refusals import RefusedError
 from consumer.model.rule_set import RuleSet
 from consumer.model.termination_codec import encode_termination_record
+from consumer.service.assembly import connection_of, rules_of, topics_of
+from consumer.service.garbage import quiet_gc
 from consumer.settings import Settings
 from handlers.providers.table import PROVIDERS
 

@@ -4,10 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-from consumer.assembly import rules_of
 from consumer.model.rules import RuleError
+from consumer.service.assembly import rules_of
 from consumer.settings import ConfigurationError, Problem, Settings, load_rules, load_settings
-from consumer.settings_file import Document, read_document
+from consumer.settings.file import Document, read_document
 from handlers.providers.table import PROVIDERS
 
 

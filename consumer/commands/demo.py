@@ -26,7 +26,7 @@ def demo(
     from consumer.demo.provider import ProviderError  # noqa: PLC0415
     from consumer.kafka.embedded import EmbeddedKafkaError  # noqa: PLC0415
     from consumer.kafka.errors import LogError  # noqa: PLC0415
-    from consumer.listening import ListenError  # noqa: PLC0415
+    from consumer.service.listening import ListenError  # noqa: PLC0415
 
     options = Options(data_dir=data_dir, calls=calls, port=port, provider_port=provider_port, stay=not leave)
     expected = (EmbeddedKafkaError, ListenError, LogError, DemoError, ProviderError)

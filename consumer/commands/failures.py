@@ -9,7 +9,7 @@ from rich.text import Text
 
 from consumer.client import ClientError
 from consumer.commands.terminal import err
-from consumer.settings_problems import ConfigurationError
+from consumer.settings.problems import ConfigurationError
 
 FAILED, USAGE = 1, 2
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from consumer.commands.failures import USAGE, CommandError
 from consumer.commands.options import configuration_file
-from consumer.local_token import kept_token, token_path
+from consumer.service.local_token import kept_token, token_path
 from consumer.settings import Settings
-from consumer.settings_file import Document, read_document
-from consumer.settings_overrides import override
+from consumer.settings.file import Document, read_document
+from consumer.settings.overrides import override
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from consumer.model.provider import NotUnderstood, Provider
 from consumer.model.refusals import RefusedError
 from consumer.model.scopes import Scope, ScopeError
 from consumer.model.status import EventType, Status
-from consumer.settings_file import Document
-from consumer.settings_problems import ConfigurationError
+from consumer.settings.file import Document
+from consumer.settings.problems import ConfigurationError
 
 BEGINNING = datetime(2026, 1, 5, 10, tzinfo=UTC).timestamp()
 """When the first event comes, unless it says otherwise: a Monday morning."""

@@ -14,8 +14,8 @@ from consumer.commands.rules_test_file import TestFile, cases, rules_beside
 from consumer.commands.terminal import out, show_json
 from consumer.commands.trial import accounts_of_trial, plan_of_trial
 from consumer.settings import Settings
-from consumer.settings_checks import checked
-from consumer.settings_file import read_document
+from consumer.settings.checks import checked
+from consumer.settings.file import read_document
 from handlers.providers.table import PROVIDERS
 
 

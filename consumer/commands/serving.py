@@ -10,18 +10,18 @@ from pathlib import Path
 import uvloop
 
 from consumer import logs
-from consumer.app import Role, Service
 from consumer.commands.configuration import read_settings
 from consumer.commands.failures import USAGE, CommandError, died
 from consumer.commands.terminal import show_facts
 from consumer.kafka.embedded import EmbeddedKafka, EmbeddedKafkaError, Progress
 from consumer.kafka.errors import LogError, TopicMismatch
-from consumer.listening import ListenError
-from consumer.local_token import token_path
-from consumer.loop_watch import ending_a_blocked_loop
-from consumer.rules_file import ConfigurationFile
+from consumer.service.listening import ListenError
+from consumer.service.local_token import token_path
+from consumer.service.loop_watch import ending_a_blocked_loop
+from consumer.service.rules_file import ConfigurationFile
+from consumer.service.service import Role, Service
+from consumer.service.shutdown import ending_on_signal
 from consumer.settings import ConfigurationError, Problem, Settings
-from consumer.shutdown import ending_on_signal
 from consumer.workers.crew import WorkerDied
 
 EXPECTED = (EmbeddedKafkaError, ListenError, LogError, WorkerDied)

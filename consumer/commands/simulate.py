@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from consumer.commands.failures import USAGE, CommandError, failures_shown
 from consumer.commands.options import AsJson
 from consumer.commands.terminal import show_facts
-from consumer.shutdown import ending_on_signal
+from consumer.service.shutdown import ending_on_signal
 from consumer.simulate import (
     Bearer,
     HeaderSecret,

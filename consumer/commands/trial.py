@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from consumer.assembly import keeping_of, limits_of, protected_of, rules_of, topics_of
 from consumer.backtest.course import Setting
 from consumer.backtest.plan import Plan
 from consumer.commands.configuration import is_whole, read_settings, with_rules_of
@@ -14,6 +13,7 @@ from consumer.commands.failures import USAGE, CommandError
 from consumer.commands.options import configuration_file
 from consumer.model.accounts import Account
 from consumer.model.rule_set import RuleSet
+from consumer.service.assembly import keeping_of, limits_of, protected_of, rules_of, topics_of
 from consumer.settings import Settings
 from handlers.providers.table import PROVIDERS
 

@@ -12,10 +12,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from consumer.app import Started
 from consumer.demo.account import Entry
 from consumer.demo.figures import Figures
 from consumer.demo.setting import ACCOUNT, LOG_NAME
+from consumer.service.service import Started
 
 BAR_WIDTH = 64
 PLAIN_EVERY_SECONDS = 2.0

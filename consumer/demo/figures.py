@@ -6,8 +6,8 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
-from consumer.app import Service
 from consumer.demo.setting import ACCOUNT
+from consumer.service.service import Service
 
 OPEN = ("waiting", "requested", "unknown", "accepted")
 """Terminations whose outcome is still to come."""

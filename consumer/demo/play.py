@@ -17,7 +17,6 @@ from typing import TypeVar
 from rich.console import Console
 
 from consumer import logs
-from consumer.app import Role, Service
 from consumer.client import OperatorApi
 from consumer.demo.account import HEEDED_SECONDS, Entry, account, campaign_stop
 from consumer.demo.board import Board, show_account, show_ways_on
@@ -36,8 +35,9 @@ from consumer.demo.setting import (
 from consumer.kafka.embedded import Progress
 from consumer.kafka.embedded_process import end_left_over
 from consumer.kafka.embedded_state import locked
+from consumer.service.service import Role, Service
+from consumer.service.shutdown import ending_on_signal
 from consumer.settings import load_settings
-from consumer.shutdown import ending_on_signal
 
 LOOK_SECONDS = 0.25
 SETTLED_LOOKS = 5

@@ -1,6 +1,5 @@
 """From the configuration to the values that the parts take."""
 
-from consumer.assembly_rules import rules_of
 from consumer.correlate.calls import DEFAULT_KEEPING, Keeping
 from consumer.guard.notify import Receiver
 from consumer.kafka.connection import Connection
@@ -9,8 +8,9 @@ from consumer.model import limits as model
 from consumer.model.accounts import BearerAuth, HeaderAuth
 from consumer.model.limits import Limits
 from consumer.model.protected import Protected
+from consumer.service.assembly_rules import rules_of
 from consumer.settings import Limit, LimitsSettings, Settings
-from consumer.settings_notify import NotifySettings, masked_address
+from consumer.settings.notify import NotifySettings, masked_address
 
 __all__ = [
     "connection_of",

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from consumer.assembly_signals import aim_of
 from consumer.model.over import Over
 from consumer.model.rule_set import RuleSet
 from consumer.model.rules import Aim, Rule, RuleError, SignalRule, TotalsRule, configured
 from consumer.model.scopes import ScopeKind
 from consumer.model.stops import DEFAULT_HOLD
 from consumer.model.throttles import NO_THROTTLE, Matches, Throttle
+from consumer.service.assembly_signals import aim_of
 from consumer.settings import RuleSettings, Settings
 from handlers.rules.catalog import find
 from handlers.rules.cel import cel_rule

@@ -6,12 +6,12 @@ from typing import Self
 from consumer.console.figures import Figures, KnownHere
 from consumer.console.find_call import CallFinder
 from consumer.console.peers import Peers
-from consumer.held_here import HeldHere
 from consumer.kafka.connection import Connection
 from consumer.kafka.members import Groups
 from consumer.kafka.topics import Topics
 from consumer.model.accounts import Account
-from consumer.peer_proof import PeerProof
+from consumer.service.held_here import HeldHere
+from consumer.service.peer_proof import PeerProof
 
 
 class Elsewhere:

@@ -6,8 +6,8 @@ from consumer.kafka.metrics import show_bytes
 from consumer.kafka.only_here import only_here
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.worker import DEFAULT_PACE, FoldingWorker, Pace, Shard, held_views
-from consumer.parts import Parts
 from consumer.service.host import Host
+from consumer.service.parts import Parts
 
 PARTITIONS_UNREAD = "partitions are still being taken over or read"
 

@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
-from consumer.health import Check, Readiness, Verdict
 from consumer.kafka.progress import Progress
 from consumer.kafka.watch import Watch, Watched
+from consumer.service.health import Check, Readiness, Verdict
 
 LOOK_EVERY_SECONDS = 0.02
 

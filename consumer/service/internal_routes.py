@@ -9,9 +9,9 @@ from aiohttp import web
 
 from consumer.console.peers import PREFIX
 from consumer.console.problems import Handler, ProblemError, answering_problems, json_response
-from consumer.held_here import HeldHere
 from consumer.kafka.errors import NotCaughtUp, NotHeld
-from consumer.peer_proof import PeerProof
+from consumer.service.held_here import HeldHere
+from consumer.service.peer_proof import PeerProof
 
 
 def internal_routes(here: HeldHere, *, node: str, proof: PeerProof) -> list[web.RouteDef]:

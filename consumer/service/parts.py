@@ -9,7 +9,7 @@ from consumer.kafka.order_feed import OrderFeed
 from consumer.kafka.producer import Producer
 from consumer.kafka.topics import Cluster, Topic, Topics
 from consumer.kafka.view import CACHE_KIBIBYTES, View
-from consumer.ruling import InForce
+from consumer.service.ruling import InForce
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from consumer.guard.asking import RulesOfGuard
 from consumer.guard.shard import SCHEMA as GUARD_SCHEMA
 from consumer.guard.shard import GuardShard
 from consumer.kafka.shard import Shard
-from consumer.parts import Parts
-from consumer.ruling import Ruling
+from consumer.service.parts import Parts
+from consumer.service.ruling import Ruling
 
 
 class CorrelateShards:

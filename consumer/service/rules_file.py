@@ -9,14 +9,14 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
-from consumer import control_metrics
 from consumer.kafka.order_feed import OrderFeed, control_record
 from consumer.kafka.producer import Producer
 from consumer.model.controls import Alert, Control, RulesChanged
 from consumer.model.orders import Author
-from consumer.ruling import InForce
+from consumer.service import control_metrics
+from consumer.service.ruling import InForce
 from consumer.settings import ConfigurationError, Settings
-from consumer.settings_parts import PARTS, hash_of, written_in
+from consumer.settings.parts import PARTS, hash_of, written_in
 
 logger = logging.getLogger(__name__)
 

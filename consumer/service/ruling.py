@@ -8,10 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from consumer import control_metrics, logs
-from consumer.assembly import limits_of, protected_of
-from consumer.assembly_rules import rules_of
-from consumer.assembly_signals import signalled_of
+from consumer import logs
 from consumer.ingest.signals import Signalled
 from consumer.kafka.order_feed import OrderFeed
 from consumer.model.controls import RulesChanged
@@ -19,8 +16,12 @@ from consumer.model.limits import Limits
 from consumer.model.protected import Protected
 from consumer.model.rule_set import RuleSet
 from consumer.model.rules import RuleError
+from consumer.service import control_metrics
+from consumer.service.assembly import limits_of, protected_of
+from consumer.service.assembly_rules import rules_of
+from consumer.service.assembly_signals import signalled_of
 from consumer.settings import ConfigurationError, Settings
-from consumer.settings_parts import filled
+from consumer.settings.parts import filled
 
 logger = logging.getLogger(__name__)
 

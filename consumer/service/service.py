@@ -14,15 +14,8 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from consumer.address import advertised_url, shown_url
-from consumer.assembly import connection_of, topics_of
 from consumer.console.ledger_view import LedgerView
-from consumer.control_metrics import show_controls
-from consumer.garbage import quieten_gc
-from consumer.health import health_routes
-from consumer.held_here import HeldHere
 from consumer.ingest.metrics import webhooks_taken
-from consumer.internal_routes import internal_routes
 from consumer.kafka.checkpoints import checkpoint_views
 from consumer.kafka.connection import Connection
 from consumer.kafka.embedded import EmbeddedKafka, OnProgress
@@ -34,14 +27,21 @@ from consumer.kafka.producer import Producer
 from consumer.kafka.topics import Cluster, Topics, ensure_topics
 from consumer.kafka.view import discard_damaged
 from consumer.kafka.watch import OwnReading
-from consumer.listening import DRAIN_SECONDS, listen, runner_of
-from consumer.local_token import forget_token, keep_token
-from consumer.parts import Parts, node_name
-from consumer.peer_proof import PeerProof
-from consumer.rules_file import ConfigurationFile, RulesFile
-from consumer.ruling import InForce
+from consumer.service.address import advertised_url, shown_url
+from consumer.service.assembly import connection_of, topics_of
+from consumer.service.control_metrics import show_controls
+from consumer.service.garbage import quieten_gc
+from consumer.service.health import health_routes
+from consumer.service.held_here import HeldHere
 from consumer.service.host import Host
+from consumer.service.internal_routes import internal_routes
+from consumer.service.listening import DRAIN_SECONDS, listen, runner_of
+from consumer.service.local_token import forget_token, keep_token
 from consumer.service.overview import Overview
+from consumer.service.parts import Parts, node_name
+from consumer.service.peer_proof import PeerProof
+from consumer.service.rules_file import ConfigurationFile, RulesFile
+from consumer.service.ruling import InForce
 from consumer.service.start_console import start_console
 from consumer.service.start_correlate import start_correlate
 from consumer.service.start_guard import start_guard

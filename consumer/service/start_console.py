@@ -8,14 +8,14 @@ from consumer.console.page import page_routes
 from consumer.console.routes import console_routes
 from consumer.console.state import ConsoleState
 from consumer.console.stream import Live
-from consumer.elsewhere import Elsewhere
-from consumer.held_here import HeldHere
 from consumer.kafka.only_here import only_here
 from consumer.kafka.rejected import RejectedLog
 from consumer.kafka.watch import OwnReading
-from consumer.parts import Parts
+from consumer.service.elsewhere import Elsewhere
+from consumer.service.held_here import HeldHere
 from consumer.service.host import Host
 from consumer.service.overview import Overview
+from consumer.service.parts import Parts
 from consumer.service.start_ingest import read_again
 from consumer.settings import Settings
 from handlers.providers.table import PROVIDERS

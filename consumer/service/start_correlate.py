@@ -1,14 +1,14 @@
 """Starting ``correlate``: call events and stop orders become terminations and totals."""
 
-from consumer.assembly import keeping_of
 from consumer.correlate.calls import unsaved_events
 from consumer.correlate.lag import LagWatch
 from consumer.correlate.queries import CallQueries
 from consumer.kafka.worker import Pace
-from consumer.parts import Parts
-from consumer.ruled_shards import CorrelateShards
+from consumer.service.assembly import keeping_of
 from consumer.service.folding import start_worker
 from consumer.service.host import Host
+from consumer.service.parts import Parts
+from consumer.service.ruled_shards import CorrelateShards
 from consumer.settings import Settings
 
 

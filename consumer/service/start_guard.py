@@ -1,11 +1,11 @@
 """Starting ``guard``: totals become orders of rules, and limits say which of them wait for a person."""
 
-from consumer.assembly import receiver_of
 from consumer.guard.notify import Notifier
-from consumer.parts import Parts
-from consumer.ruled_shards import GuardShards
+from consumer.service.assembly import receiver_of
 from consumer.service.folding import start_worker
 from consumer.service.host import Host
+from consumer.service.parts import Parts
+from consumer.service.ruled_shards import GuardShards
 from consumer.settings import Settings
 
 

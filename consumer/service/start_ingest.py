@@ -6,15 +6,15 @@ from tempfile import TemporaryDirectory
 
 from aiohttp import web
 
-from consumer.assembly_signals import intakes_of
 from consumer.console.state import StillRejectedError
 from consumer.ingest.intake import Intake
 from consumer.ingest.server import WebhookServer
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.topics import Topics
-from consumer.parts import Parts
-from consumer.ruling import Ruling
+from consumer.service.assembly_signals import intakes_of
 from consumer.service.host import Host
+from consumer.service.parts import Parts
+from consumer.service.ruling import Ruling
 from consumer.settings import Settings
 from consumer.workers.assignment import Assignment
 from consumer.workers.crew import Crew

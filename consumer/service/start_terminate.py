@@ -1,9 +1,9 @@
 """Starting ``terminate``: terminations become requests to providers, and a record of what came of them."""
 
 from consumer.kafka.worker import Pace
-from consumer.parts import Parts
 from consumer.service.folding import start_worker
 from consumer.service.host import Host
+from consumer.service.parts import Parts
 from consumer.settings import Settings
 from consumer.terminate.account_loop import LoopParts
 from consumer.terminate.role import TerminateRole

@@ -9,9 +9,9 @@ from pydantic_core import ErrorDetails
 
 from consumer.model.accounts import Section
 from consumer.model.refusals import RefusalsError, RefusedError
-from consumer.settings_file import Document
-from consumer.settings_keys import is_section, item_of, keys_of, shapes
-from consumer.settings_problems import ConfigurationError, KeyPath, Problem
+from consumer.settings.file import Document
+from consumer.settings.keys import is_section, item_of, keys_of, shapes
+from consumer.settings.problems import ConfigurationError, KeyPath, Problem
 
 _SectionT = TypeVar("_SectionT", bound=Section)
 _WRONG_KEY = "[key]"  # pydantic's last step to a key that its dict must not have

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from consumer.settings_problems import ConfigurationError, KeyPath, Problem, path_text
+from consumer.settings.problems import ConfigurationError, KeyPath, Problem, path_text
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Braces end a plain scalar in {flow: style}, so a reference passes through YAML as private-use characters

@@ -15,12 +15,12 @@ from pydantic import model_validator
 from consumer.model.accounts import Section
 from consumer.model.identity import digest
 from consumer.model.refusals import refuse_all
-from consumer.settings import repeated_names
-from consumer.settings_checks import checked
-from consumer.settings_file import Place, parse_filled, read_unfilled
-from consumer.settings_overrides import override
-from consumer.settings_problems import ConfigurationError, KeyPath, Problem, path_text
-from consumer.settings_rules import SECRET_WORDS, LimitsSettings, ProtectedSettings, RuleSettings
+from consumer.settings.checks import checked
+from consumer.settings.file import Place, parse_filled, read_unfilled
+from consumer.settings.overrides import override
+from consumer.settings.problems import ConfigurationError, KeyPath, Problem, path_text
+from consumer.settings.rules import SECRET_WORDS, LimitsSettings, ProtectedSettings, RuleSettings
+from consumer.settings.settings import repeated_names
 
 PARTS = ("rules", "limits", "protected")
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")

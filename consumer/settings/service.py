@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from consumer.address import reachable_at
 from consumer.model.accounts import OwnSecret, Secret, Section, Text
 from consumer.model.durations import PositiveDuration, Size
 from consumer.model.refusals import RefusedError, refuse_all
+from consumer.service.address import reachable_at
 
 
 class KafkaSecurity(Section):

@@ -11,12 +11,12 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from consumer.model.accounts import Account, NoAuth, Section, is_loopback
 from consumer.model.refusals import RefusedError, refuse_all
-from consumer.settings_checks import checked
-from consumer.settings_file import Document, read_document
-from consumer.settings_notify import NotifySettings
-from consumer.settings_overrides import as_variable, override
-from consumer.settings_problems import ConfigurationError, Problem
-from consumer.settings_rules import (
+from consumer.settings.checks import checked
+from consumer.settings.file import Document, read_document
+from consumer.settings.notify import NotifySettings
+from consumer.settings.overrides import as_variable, override
+from consumer.settings.problems import ConfigurationError, Problem
+from consumer.settings.rules import (
     CanarySettings,
     Limit,
     LimitsSettings,
@@ -25,7 +25,7 @@ from consumer.settings_rules import (
     RuleSettings,
     StopSettings,
 )
-from consumer.settings_service import CallsSettings, HttpSettings, KafkaSecurity, KafkaSettings, Operator
+from consumer.settings.service import CallsSettings, HttpSettings, KafkaSecurity, KafkaSettings, Operator
 
 __all__ = [
     "KNOWN_PROVIDERS",

@@ -15,13 +15,13 @@ import uvloop
 from aiohttp import web
 
 from consumer import logs
-from consumer.garbage import quieten_gc
 from consumer.ingest.server import WebhookServer
 from consumer.kafka.errors import LogError
 from consumer.kafka.producer import Producer
-from consumer.listening import DRAIN_SECONDS, join, runner_of
-from consumer.loop_watch import ending_a_blocked_loop
-from consumer.shutdown import ending_on_signal
+from consumer.service.garbage import quieten_gc
+from consumer.service.listening import DRAIN_SECONDS, join, runner_of
+from consumer.service.loop_watch import ending_a_blocked_loop
+from consumer.service.shutdown import ending_on_signal
 from consumer.workers.assignment import Assignment
 from consumer.workers.figures import told
 from consumer.workers.forward import forwarding

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from consumer import listening
+from consumer.service import listening
 from tests.browser.conftest import WAIT_MS, OpenPage
 from tests.kafka.service_stage import ACCOUNT, TOKENS, Stage, running, staged
 from tests.patience import PATIENCE_SECONDS

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from consumer.app import Role, Service
 from consumer.kafka.reader import GroupReader
+from consumer.service.service import Role, Service
 from tests.browser.conftest import WAIT_MS, OpenPage
 from tests.kafka.service_stage import ACCOUNT, running, staged
 

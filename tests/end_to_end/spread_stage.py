@@ -13,10 +13,10 @@ from typing import Any
 import aiohttp
 import yaml
 
-from consumer.app import Role, Service
 from consumer.kafka.connection import Connection
 from consumer.kafka.members import Groups, Member
 from consumer.kafka.topics import Topics
+from consumer.service.service import Role, Service
 from consumer.settings import Settings
 from tests.end_to_end.command_line import environment
 from tests.end_to_end.service_process import API_KEY, SECRET, TOKEN, ringg_envelope

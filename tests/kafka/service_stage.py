@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from consumer.app import Role, Service
+from consumer.service.service import Role, Service
 from consumer.settings import Settings
 from consumer.simulate import CampaignPlan, Dial, HeaderSecret, Scenario, SimulatedProvider
 from tests.kafka.helpers import until

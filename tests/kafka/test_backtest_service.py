@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 import pytest
 
-from consumer.assembly import connection_of, topics_of
 from consumer.backtest.run import over_log
 from consumer.backtest.tally import Tally
 from consumer.commands.trial import plan_of_trial
@@ -19,6 +18,7 @@ from consumer.kafka.topics import Topic
 from consumer.model.codec import encode_order
 from consumer.model.orders import StopOrder
 from consumer.model.termination_codec import encode_termination_record
+from consumer.service.assembly import connection_of, topics_of
 from consumer.settings import Settings
 from tests.end_to_end.command_line import call
 from tests.kafka.service_stage import ACCOUNT, SECRET, Stage, running, staged

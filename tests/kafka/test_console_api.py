@@ -10,13 +10,13 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
-from consumer.app import Service
 from consumer.console.routes import PREFIX
 from consumer.kafka.connection import Connection
 from consumer.kafka.order_feed import fact_record, order_record
 from consumer.kafka.producer import Producer
 from consumer.model.orders import Author, Fact, FactKind, StopOrder
 from consumer.model.scopes import Scope
+from consumer.service.service import Service
 from tests.kafka.service_stage import ACCOUNT, SECRET, SPARE, TOKENS, Answer, Stage, running, staged
 
 pytestmark = pytest.mark.kafka

@@ -8,11 +8,11 @@ from itertools import count
 import pytest
 import pytest_asyncio
 
-from consumer.app import Service
 from consumer.correlate import lag
 from consumer.kafka.order_feed import control_record
 from consumer.kafka.producer import Producer
 from consumer.model.controls import Alert
+from consumer.service.service import Service
 from consumer.settings import RuleSettings
 from tests.kafka.helpers import in_background
 from tests.kafka.service_stage import ACCOUNT, SECRET, Stage, running, staged

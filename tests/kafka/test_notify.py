@@ -11,7 +11,7 @@ from aiohttp import web
 
 from consumer.guard import notices, notify
 from consumer.settings import Settings
-from consumer.settings_notify import NotifySettings
+from consumer.settings.notify import NotifySettings
 from tests.kafka.helpers import until
 from tests.kafka.service_stage import Stage, running, staged
 from tests.kafka.test_limits import provoke, registered, the_order, with_rules

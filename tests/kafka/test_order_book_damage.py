@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from consumer.app import Role, Service
 from consumer.kafka.order_feed import order_record
 from consumer.model.orders import Author, StopOrder
 from consumer.model.scopes import Scope
+from consumer.service.service import Role, Service
 from tests.kafka.helpers import installed, until
 from tests.kafka.service_stage import staged
 

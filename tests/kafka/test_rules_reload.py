@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from consumer import rules_file
-from consumer.app import Role, Service
 from consumer.kafka.order_feed import control_record
 from consumer.model.controls import RulesChanged
 from consumer.model.orders import Author
-from consumer.rules_file import ConfigurationFile
+from consumer.service import rules_file
+from consumer.service.rules_file import ConfigurationFile
+from consumer.service.service import Role, Service
 from consumer.settings import HttpSettings, Settings
-from consumer.settings_parts import filled
+from consumer.settings.parts import filled
 from tests.kafka.helpers import in_background, installed, until
 from tests.kafka.service_stage import ACCOUNT, Stage, staged
 from tests.kafka.test_limits import provoke, registered, rule, the_order

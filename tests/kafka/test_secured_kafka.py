@@ -11,13 +11,13 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from consumer.assembly import connection_of, topics_of
 from consumer.kafka.connection import Connection
 from consumer.kafka.embedded_config import HOST
 from consumer.kafka.errors import LogUnavailable
 from consumer.kafka.producer import Producer
 from consumer.kafka.reader import GroupReader, TopicReader, fetch_records
 from consumer.kafka.topics import Topics, ensure_topics
+from consumer.service.assembly import connection_of, topics_of
 from consumer.settings import load_settings
 from tests.kafka.helpers import text, until
 from tests.kafka.secured_broker import (

@@ -10,13 +10,13 @@ import pytest
 from aiokafka import TopicPartition
 from prometheus_client import REGISTRY
 
-from consumer.health import Check
 from consumer.kafka import watch as watch_module
 from consumer.kafka.errors import Stalled
 from consumer.kafka.reader import GroupReader, TopicReader
 from consumer.kafka.watch import OwnReading, Watch
 from consumer.kafka.watchdog import StallDetector
 from consumer.kafka.worker import FoldingWorker
+from consumer.service.health import Check
 from tests.kafka.echo import Node, write
 from tests.kafka.helpers import Breakable, Installation, a_worker, installed, until, working
 from tests.patience import PATIENCE_SECONDS

@@ -2,8 +2,8 @@ import socket
 
 import pytest
 
-from consumer.address import advertised_url, reachable_at, shown_url
 from consumer.model.refusals import RefusedError
+from consumer.service.address import advertised_url, reachable_at, shown_url
 from consumer.settings import HttpSettings
 
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from consumer.assembly_rules import rules_of
 from consumer.model.orders import Mode
 from consumer.model.over import Over
 from consumer.model.rule_set import RuleSet
 from consumer.model.rules import Aim, EventRule, RuleError, SignalRule, SilenceRule, TotalsRule
 from consumer.model.scopes import ScopeKind
 from consumer.model.throttles import Matches, Throttle
+from consumer.service.assembly_rules import rules_of
 from consumer.settings import load_settings
 
 MODULE = """\

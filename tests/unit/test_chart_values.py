@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from consumer.app import Role
+from consumer.service.service import Role
 from consumer.settings import load_settings
 
 ROOT = Path(__file__).parents[2]

@@ -13,13 +13,13 @@ from aiohttp import web
 from consumer.console import figures as figures_module
 from consumer.console.figures import Figures, KnownHere, Report
 from consumer.console.peers import Peers
-from consumer.held_here import HeldHere
-from consumer.internal_routes import internal_routes
 from consumer.kafka.connection import Connection
 from consumer.kafka.errors import LogUnavailable
 from consumer.kafka.members import Groups, Member
 from consumer.kafka.progress import Progress
-from consumer.peer_proof import PeerProof
+from consumer.service.held_here import HeldHere
+from consumer.service.internal_routes import internal_routes
+from consumer.service.peer_proof import PeerProof
 from tests.patience import PATIENCE_SECONDS
 from tests.unit.values import account
 

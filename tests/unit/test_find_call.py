@@ -12,13 +12,13 @@ from aiohttp import web
 from consumer.console import find_call
 from consumer.console.find_call import CallElsewhereError, CallFinder, KnownCall
 from consumer.console.peers import Peers
-from consumer.held_here import HeldHere
-from consumer.internal_routes import internal_routes
 from consumer.kafka.connection import Connection
 from consumer.kafka.errors import LogUnavailable, NotCaughtUp, NotHeld
 from consumer.kafka.members import Groups, Member
 from consumer.kafka.topics import Topics
-from consumer.peer_proof import PeerProof
+from consumer.service.held_here import HeldHere
+from consumer.service.internal_routes import internal_routes
+from consumer.service.peer_proof import PeerProof
 from tests.patience import PATIENCE_SECONDS
 from tests.unit.values import ACCOUNT, account
 

@@ -5,7 +5,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from consumer.listening import ListenError, join, listen, runner_of
+from consumer.service.listening import ListenError, join, listen, runner_of
 
 HERE = "127.0.0.1"
 

@@ -5,7 +5,7 @@ from tests.patience import PATIENCE_SECONDS
 
 SCRIPT = """
 import asyncio, time
-from consumer import loop_watch
+from consumer.service import loop_watch
 loop_watch.LOOK_EVERY_SECONDS = 0.05
 
 async def work():

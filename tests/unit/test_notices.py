@@ -6,7 +6,7 @@ from pydantic import SecretStr, ValidationError
 from consumer.guard.notices import Notice, Outbox, notices
 from consumer.model.controls import Alert, Control, Controls, Lever
 from consumer.model.orders import Author, Fact, FactKind, OrderRecord
-from consumer.settings_notify import NotifySettings, masked_address
+from consumer.settings.notify import NotifySettings, masked_address
 from tests.unit.test_controls import changes
 from tests.unit.values import OPERATOR, RULE, order
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
-import consumer.app  # noqa: F401 -- every metric there is
+import consumer.service.service  # noqa: F401 -- every metric there is
 from consumer.cli import app
 from consumer.model.terminations import State
 

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from consumer.model.accounts import Account
-from consumer.peer_proof import MOST_ACCOUNTS, PeerProof
+from consumer.service.peer_proof import MOST_ACCOUNTS, PeerProof
 from tests.unit.values import account
 
 A, B, C = (account(name=name, api_key=f"api-key-of-{name}") for name in "abc")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer.assembly import rules_of
 from consumer.model import EventRule, EventType, Status, Totals, TotalsRule
 from consumer.model.rules import Rule
+from consumer.service.assembly import rules_of
 from consumer.settings import load_settings
 from handlers.rules.catalog import GROUP, find
 from handlers.rules.cel import CALL_FIELDS, EVENT_FIELDS

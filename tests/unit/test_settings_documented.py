@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from consumer.settings import Settings
-from consumer.settings_keys import is_section, item_of, keys_of, shapes
+from consumer.settings.keys import is_section, item_of, keys_of, shapes
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 ROW = re.compile(r"^\| `([^`]+)` \| ([^|]*) \| ([^|]*) \| ([^|]*) ?\|$", re.MULTILINE)
