@@ -73,6 +73,7 @@ class Ledger:
         self._next_step = next_step
         self._on_change: Callable[[Termination, State], None] = lambda _, __: None
         self._changed: dict[str, Entry] = {}
+        self._changed_of_call: dict[tuple[str, str], set[str]] = {}
         self._steps: dict[str, NextStep] = {}
         self._recent: dict[str, Entry] = {}
         self._unknown: set[str] = set()
@@ -117,6 +118,7 @@ class Ledger:
             moved = isinstance(record, Decision)
             entry = changed_entry(known, after, moved=moved) if known else self._rows.new(after)
             self._changed[after.termination_id] = entry
+            self._changed_of_call.setdefault((after.account, after.call_id), set()).add(after.termination_id)
             self._steps.pop(after.termination_id, None)
             if entry.state is State.WAITING:
                 self._queue.changed(after.account, entry.place)
@@ -140,6 +142,7 @@ class Ledger:
         self._unknown.clear()
         self._keep(written)
         if not self._changed:
+            self._changed_of_call.clear()
             self._queue.all_saved()
             self._counts.save(connection)
         return bool(self._changed)
@@ -202,7 +205,11 @@ class Ledger:
 
     def of_call(self, account: str, call_id: str) -> list[Termination]:
         """Every termination of one call, by episode."""
-        return sorted(self._rows.of_call(account, call_id), key=lambda t: t.episode)
+        found = {t.termination_id: t for t in self._rows.of_call(account, call_id)}
+        for termination_id in self._changed_of_call.get((account, call_id), ()):
+            if entry := self._changed.get(termination_id):
+                found[termination_id] = entry.t
+        return sorted(found.values(), key=lambda t: t.episode)
 
     def page(
         self, filters: Mapping[str, str], *, before: tuple[float, str] | None, limit: int

@@ -57,7 +57,8 @@ class Counts:
     def of_order(self, order_id: str) -> dict[str, int]:
         """How many terminations of an order are, or have been, in each state."""
         rows = self._connection.execute("SELECT name, value FROM order_counts WHERE order_id = ?", (order_id,))
-        return dict.fromkeys(COUNTS, 0) | dict(rows)
+        saved = dict(rows)
+        return {name: saved.get(name, 0) + self._by_order.get((order_id, name), 0) for name in COUNTS}
 
     def totals(self) -> dict[str, int]:
         """How many terminations are in each state."""

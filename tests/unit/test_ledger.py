@@ -70,6 +70,18 @@ def test_few_are_kept_in_memory_however_many_are_asked_for(
     assert len(ledger._recent) <= 3
 
 
+def test_what_is_folded_and_not_saved_yet_is_known_of_its_call_and_counted(ledger: Ledger, view: View) -> None:
+    ledger.fold(decision("call-1", episode=0))
+    save(ledger, view)
+    for record in (decision("call-1", episode=1), attempt(call_id="call-1", episode=0)):
+        ledger.fold(record)
+    for _ in range(2):
+        assert [(t.episode, len(t.attempts)) for t in ledger.of_call(ACCOUNT, "call-1")] == [(0, 1), (1, 0)]
+        (order,) = ledger.of_call(ACCOUNT, "call-1")[0].orders
+        assert (ledger.counts(order)["matched"], ledger.counts(order)["requested"]) == (2, 1)
+        save(ledger, view)
+
+
 def test_nothing_is_sent_before_its_time(ledger: Ledger, view: View) -> None:
     for record in (decision(), attempt(), answered(AnswerClass.THROTTLED, retry_at=50.0)):
         ledger.fold(record)
