@@ -48,6 +48,7 @@ class Asked:
 
 
 NOTHING = Asked()
+NO_RULES: Sequence[EventRule] = ()
 
 
 class Rules:
@@ -75,7 +76,7 @@ class Rules:
     def wanting(self, event: CallEvent) -> Sequence[EventRule]:
         """Give the rules that have something to look at in an event; most events have it for none."""
         looked = self._by_type[event.type][event.status]
-        return [rule for rule, wants in looked if wants is None or wants(event)]
+        return [rule for rule, wants in looked if wants is None or wants(event)] if looked else NO_RULES
 
     def judge_by(self, wanting: Iterable[EventRule], event: CallEvent, call: Call, book: OrderBook) -> Asked:
         """Ask these rules, which are those that want the event."""

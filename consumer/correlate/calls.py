@@ -42,6 +42,8 @@ ONGOING = Status.ONGOING
 UNSAVED, LEAST_UNSAVED = 40_000, 100
 """Events folded before they are saved, of all partitions together and of each at least."""
 SAVED_AT_ONCE = 500
+CACHE, LEAST_CACHE = 32 * 1_024, 512
+"""KiB that are kept of the files of all partitions together, and of each at least."""
 AT_HAND, LEAST_AT_HAND = 20_000, 300
 """Calls heard of last stay at hand, so many of all partitions together and of each at least: about 1 KB a call."""
 
@@ -274,6 +276,11 @@ def save_applied_orders(connection: sqlite3.Connection, offset: int) -> None:
     connection.execute(
         "INSERT INTO applied VALUES ('orders', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (offset,)
     )
+
+
+def cache_kibibytes(partitions: int) -> int:
+    """How much of a partition's file is kept in memory."""
+    return max(LEAST_CACHE, CACHE // partitions)
 
 
 def unsaved_events(partitions: int) -> int:

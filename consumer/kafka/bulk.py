@@ -5,7 +5,7 @@ millions needs four of them. What is fetched, and when, stays aiokafka's own bus
 """
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
@@ -56,20 +56,20 @@ def _taken(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -
 def _records_of(tp: TopicPartition, result: FetchResult) -> list[Logged]:
     if not result.check_assignment(tp) or not result.has_more():
         return []
-    records = list(_unpacked(tp.partition, result._partition_records))  # noqa: SLF001
+    records = _unpacked(tp.partition, result._partition_records)  # noqa: SLF001
     result._update_position()  # noqa: SLF001
     return records
 
 
-def _unpacked(partition: int, fetched: PartitionRecords) -> Iterator[Logged]:
+def _unpacked(partition: int, fetched: PartitionRecords) -> list[Logged]:
     """Give the records of all batches, as ``PartitionRecords`` itself does, which stands behind them then."""
     batches, first = fetched._records, fetched.next_fetch_offset  # noqa: SLF001
+    found: list[Logged] = []
     while batches.has_next():
         batch = batches.next_batch()
         if not batch.validate_crc():
             raise CorruptRecordException(f"a batch of partition {partition} has another checksum than it says")
-        if not batch.is_control_batch:
-            for record in batch:
-                if record.offset >= first:  # a batch may begin before what was asked for
-                    yield record.timestamp, partition, record.offset, record.key, record.value
+        if not batch.is_control_batch:  # it may begin before what was asked for
+            found += [(r.timestamp, partition, r.offset, r.key, r.value) for r in batch if r.offset >= first]
         fetched.next_fetch_offset = batch.next_offset
+    return found

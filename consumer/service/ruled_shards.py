@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from consumer.correlate.ask_rules import Rules
-from consumer.correlate.calls import Keeping
+from consumer.correlate.calls import Keeping, cache_kibibytes
 from consumer.correlate.shard import SCHEMA as CORRELATE_SCHEMA
 from consumer.correlate.shard import CorrelateShard, Correlation
 from consumer.guard.admission import Judging
@@ -24,7 +24,9 @@ class CorrelateShards:
         self._correlation = self._by(parts.in_force.now)
 
     def open(self, partition: int) -> CorrelateShard:
-        view = self._parts.view("correlate", partition, CORRELATE_SCHEMA, self._parts.topics.stop_orders)
+        topics = self._parts.topics
+        cache = cache_kibibytes(topics.call_events.partitions)
+        view = self._parts.view("correlate", partition, CORRELATE_SCHEMA, topics.stop_orders, cache_kibibytes=cache)
         return CorrelateShard(view, partition=partition, correlation=self._correlation)
 
     def take(self, ruling: Ruling, shards: Iterable[Shard]) -> None:
