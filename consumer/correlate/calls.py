@@ -42,7 +42,7 @@ ONGOING = Status.ONGOING
 UNSAVED, LEAST_UNSAVED = 40_000, 100
 """Events folded before they are saved, of all partitions together and of each at least."""
 SAVED_AT_ONCE = 500
-CACHE, LEAST_CACHE = 32 * 1_024, 512
+CACHE, LEAST_CACHE = 32 * 1_024, 768
 """KiB that are kept of the files of all partitions together, and of each at least."""
 AT_HAND, LEAST_AT_HAND = 20_000, 300
 """Calls heard of last stay at hand, so many of all partitions together and of each at least: about 1 KB a call."""

@@ -16,8 +16,8 @@ from consumer.kafka import metrics
 logger = logging.getLogger(__name__)
 
 CACHE_KIBIBYTES = 1_024
-LONG_JOURNAL_PAGES = 16_384
-"""At 64 MB a commit empties the journal itself; long before that ``checkpoints.py`` does."""
+LONG_JOURNAL_PAGES = 32_768
+"""At 128 MB a commit empties the journal itself; long before that ``checkpoints.py`` does."""
 KEPT_JOURNAL_BYTES = 1_048_576
 FORMAT = "2"
 LOG = "log of "
