@@ -42,10 +42,10 @@ async def poll_bulk(
 def _taken(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> dict[TopicPartition, list[Logged]]:
     """Take what is there, and let the consumer fetch on."""
     fetcher = consumer._fetcher  # noqa: SLF001 -- nothing public gives batches
-    there = {tp: fetcher._records[tp] for tp in partitions if tp in fetcher._records}  # noqa: SLF001
+    there = {tp: fetcher._records[tp] for tp in partitions if tp in fetcher._records}  # noqa: SLF001 -- as above
     for tp in there:
-        del fetcher._records[tp]  # noqa: SLF001
-        fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
+        del fetcher._records[tp]  # noqa: SLF001 -- as above
+        fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001 -- else it fetches no more
     for error in there.values():
         if not isinstance(error, FetchResult):
             error.check_raise()
@@ -56,14 +56,14 @@ def _taken(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -
 def _records_of(tp: TopicPartition, result: FetchResult) -> list[Logged]:
     if not result.check_assignment(tp) or not result.has_more():
         return []
-    records = _unpacked(tp.partition, result._partition_records)  # noqa: SLF001
-    result._update_position()  # noqa: SLF001
+    records = _unpacked(tp.partition, result._partition_records)  # noqa: SLF001 -- its public ways make records
+    result._update_position()  # noqa: SLF001 -- as after its own reading
     return records
 
 
 def _unpacked(partition: int, fetched: PartitionRecords) -> list[Logged]:
     """Give the records of all batches, as ``PartitionRecords`` itself does, which stands behind them then."""
-    batches, first = fetched._records, fetched.next_fetch_offset  # noqa: SLF001
+    batches, first = fetched._records, fetched.next_fetch_offset  # noqa: SLF001 -- the batches, unread
     found: list[Logged] = []
     while batches.has_next():
         batch = batches.next_batch()

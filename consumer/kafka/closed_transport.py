@@ -18,7 +18,7 @@ _send = AIOKafkaConnection.send
 @wraps(_send)
 def _send_or_lose(connection: AIOKafkaConnection, request: Any, expect_response: bool = True) -> Awaitable[Any]:
     try:
-        return _send(connection, request, expect_response)  # type: ignore[no-any-return]
+        return _send(connection, request, expect_response)  # type: ignore[no-any-return]  # aiokafka ships no types
     except RuntimeError as error:
         connection.close(reason=CloseReason.CONNECTION_BROKEN)
         raise KafkaConnectionError(f"the connection to the broker is lost: {error}") from error

@@ -1,44 +1,19 @@
 """The configuration: its file, its checks, and what it says."""
 
-from consumer.settings.settings import (
-    KNOWN_PROVIDERS,
-    CallsSettings,
-    CanarySettings,
-    ConfigurationError,
-    HttpSettings,
-    KafkaSecurity,
-    KafkaSettings,
-    Limit,
-    LimitsSettings,
-    Operator,
-    OverSettings,
-    Problem,
-    ProtectedSettings,
-    RuleSettings,
-    Settings,
-    StopSettings,
-    load_rules,
-    load_settings,
-    masked,
-)
+from consumer.settings.problems import ConfigurationError, Problem
+from consumer.settings.rules import Limit, LimitsSettings, RuleSettings
+from consumer.settings.service import HttpSettings
+from consumer.settings.settings import KNOWN_PROVIDERS, Settings, load_rules, load_settings, masked
 
 __all__ = [
     "KNOWN_PROVIDERS",
-    "CallsSettings",
-    "CanarySettings",
     "ConfigurationError",
     "HttpSettings",
-    "KafkaSecurity",
-    "KafkaSettings",
     "Limit",
     "LimitsSettings",
-    "Operator",
-    "OverSettings",
     "Problem",
-    "ProtectedSettings",
     "RuleSettings",
     "Settings",
-    "StopSettings",
     "load_rules",
     "load_settings",
     "masked",

@@ -15,39 +15,12 @@ from consumer.settings.checks import checked
 from consumer.settings.file import Document, read_document
 from consumer.settings.notify import NotifySettings
 from consumer.settings.overrides import as_variable, override
-from consumer.settings.problems import ConfigurationError, Problem
 from consumer.settings.rules import (
-    CanarySettings,
-    Limit,
     LimitsSettings,
-    OverSettings,
     ProtectedSettings,
     RuleSettings,
-    StopSettings,
 )
-from consumer.settings.service import CallsSettings, HttpSettings, KafkaSecurity, KafkaSettings, Operator
-
-__all__ = [
-    "KNOWN_PROVIDERS",
-    "CallsSettings",
-    "CanarySettings",
-    "ConfigurationError",
-    "HttpSettings",
-    "KafkaSecurity",
-    "KafkaSettings",
-    "Limit",
-    "LimitsSettings",
-    "Operator",
-    "OverSettings",
-    "Problem",
-    "ProtectedSettings",
-    "RuleSettings",
-    "Settings",
-    "StopSettings",
-    "load_rules",
-    "load_settings",
-    "masked",
-]
+from consumer.settings.service import CallsSettings, HttpSettings, KafkaSettings, Operator
 
 KNOWN_PROVIDERS = ("ringg", "revenueable", "bland", "sonarly", "vapi")
 
