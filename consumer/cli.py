@@ -1,6 +1,5 @@
 """``callbreaker``: the command line. Each group of commands is in a file of ``consumer.commands``."""
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -23,6 +22,8 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 -- as in commands.serve
+
         typer.echo(f"callbreaker {version('callbreaker')}")
         raise typer.Exit
 

@@ -1,4 +1,4 @@
-"""A client of the operator API, for the command line and for programs.
+"""A client of the operator API, for the command line and for programs. It blocks, and needs the standard library only.
 
 ClientError
 ├── Unreachable   nobody answered: the service is not up, or this is not its address
@@ -6,14 +6,12 @@ ClientError
 └── NotTheApi     somebody answered, but not the operator API
 """
 
-import os
 from collections.abc import Mapping
-from typing import Any, Self
-from urllib.parse import quote
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
 
-import aiohttp
 import orjson
-from yarl import URL
 
 TIMEOUT_SECONDS = 20.0
 REMEDIES = {401: " Set --token or CALLBREAKER_TOKEN.", 503: " Try again in a moment."}
@@ -44,63 +42,56 @@ class Refused(ClientError):
 
 
 class OperatorApi:
-    """Use as an async context manager. ``url`` is the service's address without a path."""
+    """Asks the API; each question is a connection of its own. ``url`` is the service's address without a path."""
 
     def __init__(self, url: str, token: str) -> None:
         self._url = url.rstrip("/")
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {token}"}, timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        )
+        self._token = token
+        self.incomplete: str | None = None
+        """Why answers so far say less than there is; None where they say all."""
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
-
-    async def get(self, *path: str, **query: str | int | None) -> dict[str, Any]:
+    def get(self, *path: str, **query: str | int | None) -> dict[str, Any]:
         """Read; raises ``ClientError``."""
-        return await self._ask("GET", path, {name: str(value) for name, value in query.items() if value is not None})
+        return self._ask("GET", path, {name: str(value) for name, value in query.items() if value is not None})
 
-    async def post(self, *path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def post(self, *path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Change; raises ``ClientError``."""
-        return await self._ask("POST", path, {}, body or {})
+        return self._ask("POST", path, {}, body or {})
 
-    async def put(self, *path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def put(self, *path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Set; raises ``ClientError``."""
-        return await self._ask("PUT", path, {}, body)
+        return self._ask("PUT", path, {}, body)
 
-    async def listed(self, *path: str, limit: int, **query: str | None) -> list[dict[str, Any]]:
-        """Read the first ``limit`` items of a list, page by page; raises ``ClientError``."""
-        items: list[dict[str, Any]] = []
-        cursor: str | None = None
-        while len(items) < limit:
-            page = await self.get(*path, **query, cursor=cursor, limit=min(limit - len(items), LARGEST_PAGE))
+    def listed(self, *path: str, limit: int, **query: str | None) -> dict[str, Any]:
+        """Read the first ``limit`` items of a list, page by page, as if it were one page; raises ``ClientError``."""
+        page = self.get(*path, **query, limit=min(limit, LARGEST_PAGE))
+        items: list[dict[str, Any]] = page["items"]
+        while page["next_cursor"] is not None and len(items) < limit:
+            page = self.get(*path, **query, cursor=page["next_cursor"], limit=min(limit - len(items), LARGEST_PAGE))
             items += page["items"]
-            cursor = page["next_cursor"]
-            if cursor is None:
-                break
-        return items
+        return {**page, "items": items}
 
-    async def _ask(
+    def _ask(
         self, method: str, path: tuple[str, ...], query: Mapping[str, str], body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        url = "/".join((self._url, "api/v1", *(quote(part, safe="") for part in path)))
+        target = "/".join((urlsplit(self._url).path, "api/v1", *(quote(part, safe="") for part in path)))
+        headers = {"Authorization": f"Bearer {self._token}"} | ({} if body is None else _JSON)
         data = None if body is None else orjson.dumps(body)
-        headers = {} if body is None else {"Content-Type": "application/json"}
         try:
-            async with self._session.request(
-                method, URL(url, encoded=True).update_query(query), data=data, headers=headers, allow_redirects=False
-            ) as answer:
-                return self._read(answer.status, await answer.read())
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            reason = (
-                os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error) or "timed out"
-            )
+            connection = _connection(self._url)
+            try:
+                connection.request(method, f"{target}?{urlencode(query)}" if query else target, data, headers)
+                answer = connection.getresponse()
+                return self._read(answer.status, answer.read())
+            finally:
+                connection.close()
+        except (OSError, HTTPException) as error:
             raise Unreachable(
-                f"No answer from {self._url} ({reason}). Is `callbreaker run` up there? "
+                f"No answer from {self._url} ({_reason(error)}). Is `callbreaker run` up there? "
                 "--url or CALLBREAKER_URL names another address."
             ) from error
+        except ValueError:
+            raise ClientError(f"{self._url} or the token holds what none can hold; check --url and --token.") from None
 
     def _read(self, status: int, raw: bytes) -> dict[str, Any]:
         try:
@@ -113,4 +104,20 @@ class OperatorApi:
             remedy = REMEDIES.get(status) or OPTIONS.get(str(value.get("field")), "")
             detail = str(value.get("detail", "")) + ("." + remedy if remedy else "")
             raise Refused(status, str(value["title"]), detail, value.get("field"))
+        self.incomplete = value.get("incomplete") or self.incomplete
         return value
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def _connection(url: str) -> HTTPConnection:
+    """Prepare a connection; raises ``ValueError`` where the address has no usable port."""
+    address = urlsplit(url)
+    kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
+    return kind(address.hostname or "", address.port, timeout=TIMEOUT_SECONDS)
+
+
+def _reason(error: OSError | HTTPException) -> str:
+    """Say why nobody answered; an operating system's own words where there are any."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Iterable
@@ -13,42 +12,19 @@ import structlog
 from pydantic import BaseModel, SecretStr
 from structlog.typing import EventDict, WrappedLogger
 
-from consumer.model.identity import mask_number
+from consumer.model.masking import MASK
+
+__all__ = ["LEVELS", "LEVEL_VARIABLE", "MASK", "STARTING_SECONDS", "configure", "level_from_environment", "secrets_in"]
 
 LEVEL_VARIABLE = "CALLBREAKER_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STARTING_SECONDS = 20.0
 _NOISE = ("CoordinatorNotAvailable", "Marking the coordinator dead")
-_SHORTEST_SECRET = 6
-
-_NUMBER = re.compile(r"\+\d(?:[ ().-]?\d){6,14}|(?<![\w.@/-])[1-9]\d{9,14}(?![\w@/-])")
-_CREDENTIAL = re.compile(
-    r"(?i)(\bbearer\s+|\bbasic\s+|\bwhsec_|\b[\w-]*(?:secret|token|password|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)([^\s\"',;&}]+)"
-)
 
 
-class Mask:
-    """Takes out what must not be read in a log: phone numbers but for four digits, credentials, and known secrets."""
-
-    def __init__(self) -> None:
-        self._secrets: tuple[str, ...] = ()
-
-    def never_show(self, secrets: Iterable[str]) -> None:
-        """Know these values as secrets, whatever they look like."""
-        known = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
-        self._secrets = tuple(sorted({*self._secrets, *known}, key=len, reverse=True))
-
-    def text(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "••••")
-        text = _CREDENTIAL.sub(r"\1••••", text)
-        return _NUMBER.sub(lambda number: mask_number(number[0]), text)
-
-    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        return {key: self.text(value) if isinstance(value, str) else value for key, value in event.items()}
-
-
-MASK = Mask()
+def _masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask every text of a line."""
+    return {key: MASK.text(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def secrets_in(value: object) -> Iterable[str]:
@@ -120,7 +96,7 @@ def _formatter(time_format: str, *last: structlog.typing.Processor, utc: bool) -
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            MASK,
+            _masked,
             *last,
         ],
     )

@@ -6,7 +6,7 @@ needs of each; once somebody asks about the call, they are folded in the order i
 
 from sys import intern
 
-from consumer.model.calls import HISTORY_SOURCE, SEEN_EVENTS, Call, event_hash, fold
+from consumer.model.calls import HISTORY_SOURCE, SEEN_BYTES, SEEN_EVENTS, Call, event_hash, fold
 from consumer.model.events import CallEvent
 from consumer.model.status import FINAL, EventType, Status
 
@@ -74,7 +74,9 @@ class Life:
     def has_room(self) -> bool:
         """Whether one more event can wait, with none of those before it forgotten by the fold."""
         waiting = len(self.waiting)
-        return waiting < MOST_WAITING and (self.call is None or len(self.call.seen) + waiting < SEEN_EVENTS)
+        return waiting < MOST_WAITING and (
+            self.call is None or len(self.call.seen) // SEEN_BYTES + waiting < SEEN_EVENTS
+        )
 
     def tell(self, event: CallEvent) -> None:
         """Let an event wait."""

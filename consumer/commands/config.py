@@ -1,7 +1,6 @@
 """``config check`` and ``config show``: what is configured, before anything is started."""
 
 import typer
-import yaml
 from rich.text import Text
 
 from consumer.commands.failures import failures_shown
@@ -36,7 +35,9 @@ def check(config: ConfigFile = None) -> None:
 @app.command()
 def show(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
     """Show everything that is in effect, defaults included; secrets are masked."""
-    from consumer.commands.configuration import read_settings  # noqa: PLC0415 -- as in commands.serve
+    import yaml  # noqa: PLC0415 -- as in commands.serve
+
+    from consumer.commands.configuration import read_settings  # noqa: PLC0415
     from consumer.settings import masked  # noqa: PLC0415
 
     with failures_shown():

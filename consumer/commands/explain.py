@@ -27,8 +27,8 @@ def explain(
 ) -> None:
     """Tell what happened to a call: its events, who decided to stop it and why, each request, how it ended, why not."""
 
-    async def both(api: OperatorApi) -> tuple[dict[str, Any], dict[str, Any]]:
-        return await api.get("calls", account, call_id), await api.get("calls", account, call_id, "why")
+    def both(api: OperatorApi) -> tuple[dict[str, Any], dict[str, Any]]:
+        return api.get("calls", account, call_id), api.get("calls", account, call_id, "why")
 
     call, why = ask(url, token, config, both)
     if as_json:

@@ -1,7 +1,6 @@
 """Stop orders and what became of them, over the operator API."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -13,11 +12,9 @@ from consumer.client import OperatorApi
 from consumer.commands.failures import failures_shown
 from consumer.commands.options import AsJson, ConfigFile, Token, Url
 from consumer.commands.place import find_place
-from consumer.commands.terminal import out, show_json, show_table, style_of
-from consumer.console.shown import scope_in_words
+from consumer.commands.terminal import err, out, show_json, show_table, style_of
 from consumer.model.identity import mask_number
 from consumer.model.orders import Mode, OrderState, Reach
-from consumer.model.scopes import Scope
 from consumer.model.terminations import State
 
 PANEL = "Operate"
@@ -33,16 +30,18 @@ def add_to(app: typer.Typer) -> None:
         app.command(rich_help_panel=PANEL)(command)
 
 
-def ask(url: str | None, token: str | None, config: Path | None, question: Callable[[OperatorApi], Awaitable[T]]) -> T:
-    """Ask the API of the installation that is meant; what goes wrong ends the command with a paragraph."""
+def ask(url: str | None, token: str | None, config: Path | None, question: Callable[[OperatorApi], T]) -> T:
+    """Ask the API of the installation that is meant; what goes wrong ends the command with a paragraph.
 
-    async def asked() -> T:
-        async with OperatorApi(place.url, place.token) as api:
-            return await question(api)
-
+    An answer that says less than there is, is told with a warning on the error stream.
+    """
     with failures_shown():
         place = find_place(url, token, config)
-        return asyncio.run(asked())
+        api = OperatorApi(place.url, place.token)
+        answer = question(api)
+    if api.incomplete:
+        err.print(Text.assemble(("incomplete ", "bold yellow"), api.incomplete))
+    return answer
 
 
 def stop(  # noqa: PLR0913 -- a command's options are its arguments
@@ -175,9 +174,10 @@ def orders(
     config: ConfigFile = None,
 ) -> None:
     """List stop orders with what came of them."""
-    items = ask(url, token, config, lambda api: api.listed("stop-orders", limit=limit, state=state, account=account))
+    found = ask(url, token, config, lambda api: api.listed("stop-orders", limit=limit, state=state, account=account))
+    items = found["items"]
     if as_json:
-        show_json({"items": items})
+        show_json(found)
         return
     if out.is_terminal and items:
         for item in items:
@@ -190,7 +190,7 @@ _COUNTS = ("matched", "requested", "confirmed", "missed")
 
 
 def _order_row(order: Mapping[str, Any]) -> tuple[str, ...]:
-    scope = f"{scope_in_words(Scope.parse(order['scope']))} of {order['account']}"
+    scope = f"{order['scope_in_words']} of {order['account']}"
     by = order["who"] or f"rule {order['rule']['name']}"
     counts = [str(order["counts"][name]) for name in _COUNTS]
     return (order["order_id"], when(order["created_at"]), order["state"], scope, by, *counts, order["reason"])
@@ -220,9 +220,9 @@ def terminations(  # noqa: PLR0913 -- a command's options are its arguments
 ) -> None:
     """List the calls that were to be stopped, and how each ended."""
     filters = {"order_id": order, "account": account, "outcome": outcome}
-    items = ask(url, token, config, lambda api: api.listed("terminations", limit=limit, **filters))
+    found = ask(url, token, config, lambda api: api.listed("terminations", limit=limit, **filters))
     if as_json:
-        show_json({"items": items})
+        show_json(found)
         return
     show_table(
         ("call", "outcome", "decided", "number", "orders"),
@@ -234,7 +234,7 @@ def terminations(  # noqa: PLR0913 -- a command's options are its arguments
                 mask_number(item["number"]),
                 ", ".join(item["orders"]),
             )
-            for item in items
+            for item in found["items"]
         ],
         empty="no terminations",
     )

@@ -25,6 +25,7 @@ Token = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 DEFAULT_FILE = Path("callbreaker.yaml")
+DEFAULT_DATA_DIR = Path(".callbreaker")
 
 
 def configuration_file(config: Path | None) -> Path | None:

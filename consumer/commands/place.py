@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from consumer.commands.failures import USAGE, CommandError
-from consumer.commands.options import configuration_file
+from consumer.commands.options import DEFAULT_DATA_DIR, configuration_file
 from consumer.service.local_token import kept_token, token_path
-from consumer.settings import Settings
-from consumer.settings.file import Document, read_document
-from consumer.settings.overrides import override
+from consumer.settings.file import PREFIX, Document, read_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +20,15 @@ class Place:
 
 
 def find_place(url: str | None, token: str | None, config: Path | None) -> Place:
-    """Fill in what was not told; of the configuration only address and directory are read, so no secret is needed.
+    """Fill in what was not told; of the configuration only address and directory are used, so no secret is needed.
 
     Raises:
         ConfigurationError: the file cannot be read.
         CommandError: there is no token to be found.
 
     """
-    file = configuration_file(config)
-    tree = override(Document() if file is None else read_document(file, os.environ), Settings, os.environ).tree
-    data_dir = Path(str(_get(tree, "data_dir") or Settings.model_fields["data_dir"].default))
+    tree = _configured(configuration_file(config))
+    data_dir = Path(str(_get(tree, "data_dir") or DEFAULT_DATA_DIR))
     token = token or kept_token(data_dir)
     if token is None:
         raise CommandError(
@@ -40,6 +37,17 @@ def find_place(url: str | None, token: str | None, config: Path | None) -> Place
             USAGE,
         )
     return Place(_web_address(url) if url else _address(_get(tree, "http")), token)
+
+
+def _configured(file: Path | None) -> Any:
+    """Read the configuration, unchecked. What overrides need is loaded only where there are any: it takes half a second."""
+    document = Document() if file is None else read_document(file, os.environ)
+    if not any(name.upper().startswith(PREFIX) for name in os.environ):
+        return document.tree
+    from consumer.settings import Settings  # noqa: PLC0415 -- as in commands.serve
+    from consumer.settings.overrides import override  # noqa: PLC0415
+
+    return override(document, Settings, os.environ).tree
 
 
 def _web_address(url: str) -> str:

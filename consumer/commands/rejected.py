@@ -24,9 +24,9 @@ def rejected_list(
     config: ConfigFile = None,
 ) -> None:
     """List webhooks that nothing could be made of, and failures of rules."""
-    items = ask(url, token, config, lambda api: api.listed("rejected", limit=limit))
+    found = ask(url, token, config, lambda api: api.listed("rejected", limit=limit))
     if as_json:
-        show_json({"items": items})
+        show_json(found)
         return
     show_table(
         ("id", "at", "source", "account", "bytes", "reason"),
@@ -39,7 +39,7 @@ def rejected_list(
                 "" if item["body_bytes"] is None else str(item["body_bytes"]),
                 item["reason"] or "",
             )
-            for item in items
+            for item in found["items"]
         ],
         empty="nothing was rejected",
     )

@@ -19,11 +19,12 @@ def add_to(rules: typer.Typer) -> None:
 
 def rules_list(as_json: AsJson = False, url: Url = None, token: Token = None, config: ConfigFile = None) -> None:
     """List the rules in force: in which mode, how many orders each has made, and when the last."""
-    items = ask(url, token, config, lambda api: api.get("rules"))["items"]
+    found = ask(url, token, config, lambda api: api.get("rules"))
     if as_json:
-        show_json({"items": items})
+        show_json(found)
         return
-    show_table(("rule", "mode", "orders", "last", "hash", "set by"), map(_row, items), empty="no rules are configured")
+    columns = ("rule", "mode", "orders", "last", "hash", "set by")
+    show_table(columns, map(_row, found["items"]), empty="no rules are configured")
 
 
 def rules_mode(  # noqa: PLR0913 -- a command's options are its arguments

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from consumer.commands.failures import failures_shown
-from consumer.commands.options import ConfigFile, configuration_file
+from consumer.commands.options import DEFAULT_DATA_DIR, ConfigFile, configuration_file
 
 ROLES = {
     "ingest": "Take webhooks in and write them to Kafka.",
@@ -43,7 +43,7 @@ def _role(role: str) -> Callable[..., None]:
 def kafka(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the first broker; 0: any free one.")] = 0,
     nodes: Annotated[int, typer.Option(min=1, max=9, help="How many brokers.")] = 1,
-    data_dir: Annotated[Path, typer.Option(help="Where the brokers keep their data.")] = Path(".callbreaker"),
+    data_dir: Annotated[Path, typer.Option(help="Where the brokers keep their data.")] = DEFAULT_DATA_DIR,
 ) -> None:
     """Run only the embedded Kafka, for several workers on one machine."""
     from consumer.commands.serving import serve_kafka  # noqa: PLC0415 -- see _serve

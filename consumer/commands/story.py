@@ -75,6 +75,10 @@ def _termination(t: Json, orders: Mapping[str, Json], history: Sequence[Json]) -
         mode = "" if t["mode"] == "enforce" else f" ({t['mode']})"
         yield Line(_time(t["decided_at"]), "decided", f"stop it while {t['status_when_decided']}{mode}: {wanted}")
     for request in t["requests"]:
+        if not request["n"]:
+            text = "not asked for again at once: the request for the attempt before may have stopped it"
+            yield Line(_time(t["decided_at"] or request["at"]), "request", text, f"request {request['request_id'][:8]}")
+            continue
         others = request["calls_in_request"] - 1
         text = f"request {request['n']} to the provider" + (f", with {others} other calls" if others else "")
         yield Line(_time(request["at"]), "request", text, f"request {request['request_id'][:8]}")

@@ -47,6 +47,7 @@ class CallApi:
                     {"order_id": order_id} if record is None else shown.order_explained(record, evidence, now)
                     for order_id, record in records
                 ],
+                "incomplete": self._state.ledger.incomplete,
             }
         )
 
@@ -68,6 +69,7 @@ class CallApi:
                 "rules": reask(self._state.rules(), life.steps, controls),
                 "events": len(history),
                 "whole_history": _is_whole(call, history),
+                "incomplete": self._state.ledger.incomplete,
             }
         )
 

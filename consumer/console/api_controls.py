@@ -40,6 +40,7 @@ class ControlApi:
     async def rules(self, request: web.Request) -> web.Response:
         """GET: the rules in force, each with the mode it is configured with and the one it is in."""
         self._state.operators.require(request, "viewer")
+        await self._state.figures.refresh()
         return json_response({"items": self._rules(), "next_cursor": None})
 
     async def set_mode(self, request: web.Request) -> web.Response:
@@ -62,7 +63,7 @@ class ControlApi:
 
     def _rules(self) -> list[dict[str, Any]]:
         feed = self._state.feed
-        return shown.rules(self._state.rules(), feed.controls, feed.book.tallies())
+        return shown.rules(self._state.rules(), feed.controls, feed.book.tallies(), self._state.figures.failures)
 
     async def _write(self, control: Control) -> None:
         """Write durably, then wait until this console has read it back, so that the next GET shows it."""

@@ -76,7 +76,8 @@ class OrderApi:
             await asyncio.sleep(0)  # a million opt-outs must not hold up a webhook
         items = found[:limit]
         following = encode((items[-1][0], items[-1][1].order.order_id)) if len(found) > limit else None
-        return json_response({"items": [self._shown(record, now) for _, record in items], "next_cursor": following})
+        told = [self._shown(record, now) for _, record in items]
+        return json_response({"items": told, "next_cursor": following, "incomplete": self._state.ledger.incomplete})
 
     async def one(self, request: web.Request) -> web.Response:
         """GET: one order with its counts, and the events that it is founded on where they can be read."""
@@ -86,7 +87,8 @@ class OrderApi:
         with contextlib.suppress(LogError, TimeoutError):
             events = await self._state.calls.events_at(record.order.evidence[:MOST_EVIDENCE])
         evidence = shown.evidence(record, events)
-        return json_response({**self._shown(record, time.time()), "evidence": evidence})
+        told = {**self._shown(record, time.time()), "evidence": evidence}
+        return json_response({**told, "incomplete": self._state.ledger.incomplete})
 
     async def release(self, request: web.Request) -> web.Response:
         """POST: end an order. What waits for it is not sent any more."""

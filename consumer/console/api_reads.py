@@ -29,7 +29,8 @@ class ReadApi:
         found = self._state.ledger.ledger.page(filters, before=decode(request.query.get("cursor")), limit=limit + 1)
         items = list(found[:limit])
         cursor = encode((items[-1].decided_at, items[-1].termination_id)) if len(found) > limit else None
-        return json_response({"items": [shown.termination(t) for t in items], "next_cursor": cursor})
+        told = [shown.termination(t) for t in items]
+        return json_response({"items": told, "next_cursor": cursor, "incomplete": self._state.ledger.incomplete})
 
     async def accounts(self, request: web.Request) -> web.Response:
         """GET: the accounts: what their provider can do, and how sending goes."""

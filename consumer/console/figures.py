@@ -33,13 +33,15 @@ class Report:
 
     ``calls`` has (known, waiting) by partition of ``call-events``, ``last_webhook_at`` seconds since the epoch by account;
     ``sending`` has, for the accounts that it sends for, breaker, held, backlog, requests and last_success_at;
-    ``reading_back`` how far what it reads back is, nothing once that is done.
+    ``reading_back`` how far what it reads back is, nothing once that is done; ``failures`` how often each rule raised there
+    since it started.
     """
 
     calls: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     last_webhook_at: Mapping[str, float] = field(default_factory=dict)
     sending: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reading_back: Sequence[Progress] = ()
+    failures: Mapping[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -47,6 +49,7 @@ class Report:
             "last_webhook_at": self.last_webhook_at,
             "sending": self.sending,
             "reading_back": [progress.as_json() for progress in self.reading_back],
+            "failures": self.failures,
         }
 
     @classmethod
@@ -58,6 +61,7 @@ class Report:
                 {str(account): float(at) for account, at in value["last_webhook_at"].items()},
                 {str(account): dict(sending) for account, sending in value["sending"].items()},
                 tuple(map(Progress.from_json, value.get("reading_back", ()))),
+                {str(rule): int(times) for rule, times in value.get("failures", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PeerError("a worker reports something else") from error
@@ -98,6 +102,7 @@ class Figures:
         self._calls: dict[int, _Heard[tuple[int, int]]] = {}
         self._sending: dict[str, _Heard[Mapping[str, Any]]] = {}
         self._last_webhook_at: dict[str, float] = {}
+        self._failures: dict[str, _Heard[Mapping[str, int]]] = {}
         self._reading_elsewhere: Sequence[Progress] = ()
         self._wanted = asyncio.Event()
         self._refreshed_at = float("-inf")
@@ -113,22 +118,23 @@ class Figures:
 
     def look(self) -> None:
         """Take in what is known here, and have ``run`` ask the others soon."""
-        self._take(self._here.report())
+        self._take(self._here.node, self._here.report())
         self._wanted.set()
 
     async def refresh(self) -> None:
         """Take in what is known here, and what the others know unless they were asked just now."""
         own = self._here.report()
-        self._take(own)
+        self._take(self._here.node, own)
         if len(own.calls) == self._here.partitions and self._here.accounts <= set(own.sending):
             self._reading_elsewhere = ()
             return
         async with self._lock:
             if time.monotonic() - self._refreshed_at < EVERY_SECONDS / 2:
                 return
-            reports = await asyncio.gather(*map(self._report_of, await self._others()))
-            for report in reports:
-                self._take(report)
+            others = await self._others()
+            reports = await asyncio.gather(*map(self._report_of, others))
+            for member, report in zip(others, reports, strict=True):
+                self._take(member.node, report)
             self._reading_elsewhere = tuple(progress for report in reports for progress in report.reading_back)
             self._refreshed_at = time.monotonic()
 
@@ -144,6 +150,10 @@ class Figures:
         heard = self._sending.get(name)
         sending = heard.value if heard and heard.fresh else NOT_SENDING
         return {**sending, "last_webhook_at": self._last_webhook_at.get(name)}
+
+    def failures(self, rule: str) -> int:
+        """How often a rule raised in the processes that can be asked, in each since it started."""
+        return sum(heard.value.get(rule, 0) for heard in self._failures.values() if heard.fresh)
 
     def reading_elsewhere(self) -> Sequence[Progress]:
         """How far what other processes read back was when they were asked last."""
@@ -170,7 +180,9 @@ class Figures:
             logger.debug("no figures of another worker: %s", error)
             return Report()
 
-    def _take(self, report: Report) -> None:
+    def _take(self, node: str, report: Report) -> None:
+        if report.failures:
+            self._failures[node] = _Heard(report.failures)
         self._calls.update({partition: _Heard(counts) for partition, counts in report.calls.items()})
         self._sending.update({account: _Heard(sending) for account, sending in report.sending.items()})
         for account, at in report.last_webhook_at.items():

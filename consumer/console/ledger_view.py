@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from consumer.kafka.connection import Connection
@@ -12,13 +13,16 @@ from consumer.kafka.progress import Reading
 from consumer.kafka.reader import LogRecord, TopicReader
 from consumer.kafka.resume import Doubt, Following, Log, doubt
 from consumer.kafka.topics import Cluster, Topics
-from consumer.kafka.view import View, log_thrown_away
+from consumer.kafka.view import Offsets, View, log_thrown_away
 from consumer.model.codec import CodecError
 from consumer.model.termination_codec import decode_termination_records
+from consumer.model.terminations import Record
 
 logger = logging.getLogger(__name__)
 
 MAX_RECORDS = 1_000
+SLICE_CHANGES = 100
+FORGETTING_STEPS = 20
 POLL_MS = 500
 RETRY_SECONDS = 0.5
 
@@ -32,6 +36,7 @@ class LedgerView:
         self.changes = 0
         self.ready = False
         names = (topics.terminations, topics.termination_log)
+        self._keep_seconds = topics.termination_log.retention_seconds
         self._partitions = {topic.name: topic.partitions for topic in names}
         self.reader = TopicReader(connection, name="console", partitions=self._partitions)
         self._following = Following(self.reader.some_bounds)
@@ -42,7 +47,7 @@ class LedgerView:
 
     def _open(self) -> None:
         self.view = View(self._path, LISTED_SCHEMA, cluster_id=self._cluster.cluster_id)
-        self.ledger = Ledger(self.view.connection, listed=True)
+        self.ledger = Ledger(self.view.connection, listed=True, keep_seconds=self._keep_seconds)
 
     async def start(self) -> None:
         await self.reader.start()
@@ -57,6 +62,15 @@ class LedgerView:
             Reading(*key, begun=self._begun[key], position=following, end=self._ends[key])
             for key, following in self._next.items()
         ]
+
+    @property
+    def incomplete(self) -> str | None:
+        """Why what the ledger says is less than there is; None once all of the log has been read."""
+        if self.ready:
+            return None
+        left = sum(max(0, reading.end - reading.position) for reading in self.readings())
+        to_go = f", {left:,} records to go" if left else ""
+        return f"the log of terminations is still being read{to_go}: some are missing, and counts are too low"
 
     async def run(self) -> None:
         """Fold until cancelled."""
@@ -92,26 +106,55 @@ class LedgerView:
             self._throw_away(found)
             return False
         if good:
-            self._fold(good)
+            await self._fold(good)
+        if self.ready:
+            await self._forget()
         return True
 
-    def _fold(self, fetched: dict[tuple[str, int], Sequence[LogRecord]]) -> None:
-        for records in fetched.values():
-            for record in records:
-                try:
-                    for change in decode_termination_records(record.value):
-                        self.ledger.fold(change)
-                except CodecError as error:
-                    logger.error("%s/%d@%d is skipped: %s", record.topic, record.partition, record.offset, error)
+    async def _fold(self, fetched: dict[tuple[str, int], Sequence[LogRecord]]) -> None:
+        """Fold and save, a part at a time: a record may tell of a hundred calls, and there may be a thousand of them."""
+        changes: list[Record] = []
+        for record in chain.from_iterable(fetched.values()):
+            changes += _read(record)
+            if len(changes) >= SLICE_CHANGES:
+                await self._fold_some(changes)
+                changes = []
+        await self._fold_some(changes)
         offsets = self.reader.position_after(fetched)
         stamps = {key: records[-1].timestamp for key, records in fetched.items()}
-        with self.view.transaction(offsets, stamps) as connection:
-            while self.ledger.save(connection):
-                pass
+        await self._save(offsets, stamps)
         self._next.update(offsets)
         self.changes += 1
+
+    async def _forget(self) -> None:
+        """Forget some of what the log has forgotten; what is more goes after the next records."""
+        for _ in range(FORGETTING_STEPS):
+            if not self.ledger.forget(self.view.log_time):
+                break
+            await asyncio.sleep(0)
+        if self.ledger.forgetting:
+            await self._save({}, {})
+
+    async def _save(self, offsets: Offsets, stamps: Offsets) -> None:
+        with self.view.transaction(offsets, stamps) as connection:
+            while self.ledger.save(connection):
+                await asyncio.sleep(0)
+
+    async def _fold_some(self, changes: Sequence[Record]) -> None:
+        self.ledger.load(change.termination_id for change in changes)
+        for change in changes:
+            self.ledger.fold(change)
+        await asyncio.sleep(0)
 
     def _throw_away(self, found: Doubt) -> None:
         log_thrown_away(self._path, str(found))
         self.view.discard()
         self._open()
+
+
+def _read(record: LogRecord) -> Sequence[Record]:
+    try:
+        return decode_termination_records(record.value)
+    except CodecError as error:
+        logger.error("%s/%d@%d is skipped: %s", record.topic, record.partition, record.offset, error)
+        return ()

@@ -39,7 +39,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str, tuple[str, ...], str | None], ...] 
     ("get", "/accounts", "listAccounts", "Accounts: capabilities, rate, breaker, backlog", (), None),
     ("get", "/safety-lever", "getSafetyLever", "Whether what rules want is held back, by whom and why", (), None),
     ("put", "/safety-lever", "setSafetyLever", "Engage or release the safety lever", (), "LeverRequest"),
-    ("get", "/rules", "listRules", "The rules in force with their modes; failures are those of this process", (), None),
+    ("get", "/rules", "listRules", "The rules in force with their modes", (), None),
     ("put", "/rules/{rule}/mode", "setRuleMode", "Set a rule's mode at run time", (), "RuleModeRequest"),
     ("get", "/alerts", "listAlerts", "What is loud now", (), None),
     ("get", "/stream", "stream", "Server-sent events: `hello`, then a `snapshot` whenever something changed", (), None),

@@ -1,6 +1,6 @@
 // One call: how it stands, why it was or was not stopped, its story, and what the rules say of its events.
 
-import { $, el, say } from "./page_dom.js";
+import { $, el, incomplete, say } from "./page_dom.js";
 import { openSheet } from "./page_sheet.js";
 import { storyOf } from "./page_story.js";
 import { ordersAimedAt, rulesOn, verdictOn } from "./page_why.js";
@@ -36,6 +36,7 @@ function showWhole(call, why) {
     ["Outcome", outcomes(call.terminations)],
   ];
   const nodes = [
+    ...incomplete(call),
     verdictOn(call, why),
     el("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
     ...ordersAimedAt(why, openOrder),

@@ -14,6 +14,10 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
+// What an answer says of itself while the service still reads back what it is made from; nothing once that is done.
+export const incomplete = (answer) =>
+  answer.incomplete ? [el("p", { class: "verdict warn" }, el("b", {}, "Not everything yet:"), ` ${answer.incomplete}.`)] : [];
+
 export function say(node, text) {
   if (node.textContent !== String(text)) node.textContent = text;
 }

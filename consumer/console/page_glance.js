@@ -1,7 +1,7 @@
 // Is it working: the condition, the figures and the accounts.
 
 import { $, el, fillBar, keep, say, show } from "./page_dom.js";
-import { OUTCOMES, count, list, mask, plural, setTime, span } from "./page_words.js";
+import { OUTCOMES, count, list, mask, plural, setTime, size, span } from "./page_words.js";
 
 const CHECKS = {
   kafka: "Kafka",
@@ -95,6 +95,7 @@ function showFigures(now) {
   say($("calls"), count(now.calls));
   say($("calls-hint"), now.webhooks === null ? "webhooks come in elsewhere" : `${plural(now.webhooks, "webhook")} since the start`);
   say($("waiting"), count(now.waiting));
+  say($("disk"), size(now.views_bytes));
 
   const { total, segments } = byOutcome(now.terminations);
   say($("terminations"), count(total));

@@ -3,7 +3,7 @@
 import { showCall } from "./page_call.js";
 import { confirm } from "./page_confirm.js";
 import { decisionOf } from "./page_decision.js";
-import { $, el, fillBar, keep, say, show } from "./page_dom.js";
+import { $, el, fillBar, incomplete, keep, say, show } from "./page_dom.js";
 import { openSheet } from "./page_sheet.js";
 import { OUTCOMES, STATES, author, count, inHold, mask, maskNumber, plural, setTime, timeOf, told } from "./page_words.js";
 
@@ -190,6 +190,7 @@ async function showOrder(order) {
     ...["waiting", "requested", "unknown", "accepted", ...Object.keys(OUTCOMES)].map((name) => el("option", { value: name }, OUTCOMES[name] ?? name)),
   );
   const nodes = [
+    ...incomplete(whole),
     el("div", { class: "bar tall", id: "details-bar", "aria-hidden": "true" }),
     el("p", { class: "funnel", id: "details-funnel" }),
     el("dl", { class: "facts", id: "details-facts" }),

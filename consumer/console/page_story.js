@@ -84,6 +84,10 @@ function ofTermination(one, call) {
     },
   ];
   for (const request of one.requests) {
+    if (!request.n) {
+      lines.push({ at: one.decided_at, rank: 2, tone: "request", what: "Not asked for again at once:", more: "the request for the attempt before may have stopped it", small: request.request_id });
+      continue;
+    }
     const others = request.calls_in_request - 1;
     lines.push({ at: request.at, rank: 2, tone: "request", what: `Request ${request.n}`, more: others ? `with ${plural(others, "other call")}` : "alone", small: request.request_id });
     const http = request.http_status ? `HTTP ${request.http_status}` : "no HTTP answer";

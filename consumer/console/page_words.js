@@ -11,6 +11,13 @@ export const clock = {
 
 export const count = (n) => (n === null || n === undefined ? "—" : NUMBER.format(n));
 
+// "832 kB", "1.4 GB"
+export function size(bytes) {
+  const power = Math.min(3, Math.max(1, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
+  const amount = bytes / 1000 ** power;
+  return `${amount < 10 ? amount.toFixed(1) : count(Math.round(amount))} ${["kB", "MB", "GB"][power - 1]}`;
+}
+
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
 export function span(seconds) {

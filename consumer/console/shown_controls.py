@@ -1,12 +1,11 @@
 """How the safety lever, rules and alerts look in the API and on the page."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from consumer.console.shown import iso
 from consumer.console.state import RuleInForce
 from consumer.kafka.order_tallies import Tally
-from consumer.kafka.rule_metrics import failures_of
 from consumer.model.controls import Controls, Lever, RuleMode
 from consumer.model.orders import Mode
 from consumer.model.patience import PREFIX as SLOW_RULE
@@ -23,11 +22,13 @@ def lever(told: Lever | None) -> dict[str, Any]:
     }
 
 
-def rules(in_force: Iterable[RuleInForce], controls: Controls, tallies: Mapping[str, Tally]) -> list[dict[str, Any]]:
-    """Show the rules in force, in the order of the configuration."""
+def rules(
+    in_force: Iterable[RuleInForce], controls: Controls, tallies: Mapping[str, Tally], failures: Callable[[str], int]
+) -> list[dict[str, Any]]:
+    """Show the rules in force, in the order of the configuration; ``failures`` says how often one of them raised."""
     return [
         _rule(one, controls.mode_of(one.name), tallies.get(one.name))
-        | {"failures": failures_of(one.name), "suspended": _suspended(one.name, controls)}
+        | {"failures": failures(one.name), "suspended": _suspended(one.name, controls)}
         for one in in_force
     ]
 

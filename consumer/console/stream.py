@@ -138,7 +138,9 @@ class Live:
         feed = self._state.feed
         return {
             "lever": shown_controls.lever(feed.controls.lever),
-            "rules": shown_controls.rules(self._state.rules(), feed.controls, feed.book.tallies()),
+            "rules": shown_controls.rules(
+                self._state.rules(), feed.controls, feed.book.tallies(), self._state.figures.failures
+            ),
             "rules_file": shown_controls.rules_file(feed.controls),
             "alerts": shown_controls.alerts(feed.controls),
         }

@@ -15,12 +15,13 @@ from zlib import crc32
 import msgspec
 from msgspec.structs import force_setattr
 
+from consumer.correlate.room import AT_HAND
 from consumer.model.calls import Call
 from consumer.model.identity import call_key
 from consumer.model.scopes import Key
 from consumer.model.status import Status
 
-SCHEMA = """ -- calls.state: layout 3, msgpack of Call
+SCHEMA = """ -- calls.state: layout 4, msgpack of Call
 CREATE TABLE IF NOT EXISTS calls (
     id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, campaign INTEGER, agent INTEGER, number INTEGER,
     due INTEGER NOT NULL, state BLOB NOT NULL
@@ -33,20 +34,15 @@ CREATE INDEX IF NOT EXISTS by_due ON calls (due);
 CREATE TABLE IF NOT EXISTS applied (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 COLUMNS = "id, campaign, agent, number, due, state"
+ENDED = "UPDATE calls SET campaign = NULL, agent = NULL, due = ?, state = ? WHERE id = ?"
+"""By far the most frequent change of a row. It leaves out the number, which would be indexed anew even where it stays."""
 LOOKED_UP_AT_ONCE = 100
 HOUR_SECONDS = 3_600
 FORGET = 1_000_000_000
 """In the column ``due``, added to the hour: the call is to be forgotten then, else it is to be carried on."""
 
 ONGOING = Status.ONGOING
-UNSAVED, LEAST_UNSAVED = 40_000, 100
-"""Events folded before they are saved, of all partitions together and of each at least."""
 SAVED_AT_ONCE = 500
-CACHE, LEAST_CACHE = 32 * 1_024, 768
-"""KiB that are kept of the files of all partitions together, and of each at least."""
-AT_HAND, LEAST_AT_HAND = 20_000, 300
-"""Calls heard of last stay at hand, so many of all partitions together and of each at least: about 1 KB a call."""
-
 COMMON = ("account", "provider", "campaign_id", "agent_id", "from_number")
 
 CallName = tuple[str, str]
@@ -66,14 +62,8 @@ class Keeping(NamedTuple):
 DEFAULT_KEEPING: Final = Keeping()
 
 
-class _Row(NamedTuple):
-    """Where the file has a call, and what its columns hold."""
-
-    id: int
-    campaign: int | None
-    agent: int | None
-    number: int | None
-    due: int
+_Columns = tuple[int | None, int | None, int | None, int]
+"""Campaign, agent, number and due of a row."""
 
 
 class Calls:
@@ -87,7 +77,7 @@ class Calls:
         self._keeping = keeping
         self._at_hand = at_hand
         self.saved_at_once = SAVED_AT_ONCE
-        self._known: dict[CallName, tuple[_Row, Call]] = {}
+        self._known: dict[CallName, tuple[int, Call]] = {}  # the row, and the call as it stands there
         self._changed: dict[CallName, Call] = {}
         self._forgotten: list[int] = []
         self._count, self._waiting = self._counted()
@@ -96,6 +86,11 @@ class Calls:
     @property
     def dirty(self) -> bool:
         return bool(self._changed or self._forgotten)
+
+    @property
+    def unsaved(self) -> int:
+        """How many calls wait for ``save``."""
+        return len(self._changed)
 
     def get(self, account: str, call_id: str) -> Call | None:
         name = (account, call_id)
@@ -124,42 +119,49 @@ class Calls:
 
     def put(self, call: Call, before: Call | None) -> None:
         """Keep a call; ``before`` is what was given for it."""
-        name = call.name
-        if before is not None and name not in self._known and name not in self._changed:
-            self.load([name])  # others have been looked at since
+        name = (call.account, call.call_id)
+        changed = self._changed
         if before is None:
             _share_texts(call)
             self._count += 1
-        self._changed[name] = call
-        self._waiting += call.terminable - (before is not None and before.terminable)
+            self._waiting += call.terminable
+        else:
+            if name not in changed and name not in self._known:
+                self.load([name])  # others have been looked at since
+            if call.progress is not before.progress:
+                self._waiting += call.terminable - before.terminable
+        changed[name] = call
 
     def forget(self, call: Call) -> None:
         """Drop a call that was found by ``due``."""
-        row, _ = self._known.pop(call.name)
-        self._forgotten.append(row.id)
+        row_id, _ = self._known.pop(call.name)
+        self._forgotten.append(row_id)
         self._count -= 1
         self._waiting -= call.terminable
 
     def save(self, connection: sqlite3.Connection) -> bool:
         """Write what changed, or a part of it, into the open transaction; says whether more is left."""
-        new, changed, moved = [], [], []
+        new, changed, ended, moved = [], [], [], []
         known = self._known
         for name in list(islice(self._changed, self.saved_at_once)):
             call = self._changed.pop(name)
             at_hand = known.pop(name, None)  # what has just changed goes to the end, where it stays longest
-            columns = self._columns(call)
             if at_hand is None:
-                row = _Row(self._next_id, *columns)
+                row_id = self._next_id
                 self._next_id += 1
-                new.append((row.id, crc32(call_key(*name)), *columns, _encode(call)))
-            elif (row := at_hand[0])[1:] == columns:
-                changed.append((_encode(call), row.id))
+                new.append((row_id, crc32(call_key(*name)), *self._columns(call), _encode(call)))
             else:
-                row = _Row(row.id, *columns)
-                moved.append((*columns, _encode(call), row.id))
-            known[name] = row, call
+                row_id, before = at_hand
+                if _is_over(call) and not _is_over(before) and call.number == before.number:
+                    ended.append((self._forget_hour(call), _encode(call), row_id))
+                elif (columns := self._columns(call)) == self._columns(before):
+                    changed.append((_encode(call), row_id))
+                else:
+                    moved.append((*columns, _encode(call), row_id))
+            known[name] = row_id, call
         connection.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", new)
         connection.executemany("UPDATE calls SET state = ? WHERE id = ?", changed)
+        connection.executemany(ENDED, ended)
         connection.executemany(
             "UPDATE calls SET campaign = ?, agent = ?, number = ?, due = ?, state = ? WHERE id = ?", moved
         )
@@ -239,18 +241,18 @@ class Calls:
         if newer is not None:
             return newer
         _share_texts(call)
-        self._known[name] = _Row(*row[:5]), call
+        self._known[name] = row[0], call
         return call
 
-    def _columns(self, call: Call) -> tuple[int | None, int | None, int | None, int]:
+    def _columns(self, call: Call) -> _Columns:
         """What a call's row is found by: by its number only once it has ended.
 
         A call that is being dialled mostly waits again or ends within minutes; until it does its row is left in place.
         """
         account = call.account
-        number = _hash_of("number", account, call.number) if call.number else None
-        if not call.terminable and call.status is not ONGOING:
-            return None, None, number, FORGET + int((call.last_at + self._keeping.forget_seconds) // HOUR_SECONDS) + 1
+        number = crc32(f"number/{account}/{call.number}".encode()) if call.number else None
+        if _is_over(call):
+            return None, None, number, self._forget_hour(call)
         return (
             _hash_of("campaign", account, call.campaign_id) if call.campaign_id else None,
             _hash_of("agent", account, call.agent_id) if call.agent_id else None,
@@ -258,10 +260,17 @@ class Calls:
             int((call.kept_at + self._keeping.carry_seconds) // HOUR_SECONDS),
         )
 
+    def _forget_hour(self, call: Call) -> int:
+        return FORGET + int((call.last_at + self._keeping.forget_seconds) // HOUR_SECONDS) + 1
+
     def _counted(self) -> tuple[int, int]:
         """The counts as they were saved with the rows: counting a million calls takes a third of a second."""
         saved = dict(self._connection.execute("SELECT name, value FROM applied WHERE name IN ('known', 'waiting')"))
         return saved.get("known", 0), saved.get("waiting", 0)
+
+
+def _is_over(call: Call) -> bool:
+    return not call.terminable and call.status is not ONGOING
 
 
 def _share_texts(call: Call) -> None:
@@ -276,16 +285,6 @@ def save_applied_orders(connection: sqlite3.Connection, offset: int) -> None:
     connection.execute(
         "INSERT INTO applied VALUES ('orders', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (offset,)
     )
-
-
-def cache_kibibytes(partitions: int) -> int:
-    """How much of a partition's file is kept in memory."""
-    return max(LEAST_CACHE, CACHE // partitions)
-
-
-def unsaved_events(partitions: int) -> int:
-    """After how many events a partition is saved: many of one call are then written once, and no save takes long."""
-    return max(LEAST_UNSAVED, UNSAVED // partitions)
 
 
 def _look_up(count: int) -> str:

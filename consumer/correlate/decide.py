@@ -100,9 +100,15 @@ def scope_decisions(record: OrderRecord, now: float) -> list[Decision]:
 
 
 def ended(before: Call, after: Call, event: CallEvent) -> Ended | None:
-    """Say how the episode of ``before`` ended, if ``event`` ended it."""
-    if not before.terminable or (after.terminable and after.episode == before.episode) or after.status is None:
+    """Say how the episode of ``before`` ended, if ``event`` ended it.
+
+    A call that rang and is cancelled had come back to the queue, and nobody told us that in time: its end is told once more.
+    """
+    came_back = before.status is Status.ONGOING and after.status is Status.CANCELLED
+    goes_on = after.status is None or (after.terminable and after.episode == before.episode)
+    if goes_on or not (before.terminable or came_back):
         return None
+    assert after.status is not None
     return Ended(
         termination_id=termination_id(before.account, before.call_id, before.episode),
         account=before.account,

@@ -25,7 +25,8 @@ class Keeper:
 
     def remembers(self, call: Call | None, logged_at: float) -> bool:
         """Whether an event of this time meets a call, or finds it forgotten or never heard of."""
-        self._log_time = max(self._log_time, logged_at)
+        if logged_at > self._log_time:  # noqa: PLR1730 -- at every event, and ``max`` takes thrice as long
+            self._log_time = logged_at
         return call is not None and (call.last_at + self._keeping.forget_seconds >= logged_at or call.terminable)
 
     def is_due(self, now: float) -> bool:

@@ -3,16 +3,19 @@
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 from consumer.correlate import calls, metrics, scans, stopping, totals
 from consumer.correlate.ask_rules import Rules
-from consumer.correlate.calls import AT_HAND, LEAST_AT_HAND, Calls, Keeping, save_applied_orders
+from consumer.correlate.calls import Calls, Keeping, save_applied_orders
 from consumer.correlate.counting import Counting
 from consumer.correlate.decide import decision, ended, orders_for, scope_decisions
 from consumer.correlate.keep import Keeper
 from consumer.correlate.records import Records
+from consumer.correlate.room import room_of
 from consumer.correlate.rules_said import alerts_of, records_of
 from consumer.correlate.stopping import Stopping
 from consumer.correlate.totals import Totals
@@ -26,10 +29,14 @@ from consumer.model.codec import CodecError, decode_carried, decode_event, is_ca
 from consumer.model.events import CallEvent, Position
 from consumer.model.orders import OrderRecord
 from consumer.model.protected import Protected
+from consumer.model.status import Status
 from consumer.model.totals import Measure
 
 logger = logging.getLogger(__name__)
 
+_position: Callable[[tuple[str, int, int]], Position] = partial(tuple.__new__, Position)
+"""Makes one in half the time that its constructor takes."""
+ACCOUNT_AND_TYPE = attrgetter("account", "type")
 SCHEMA = calls.SCHEMA + totals.SCHEMA + stopping.SCHEMA
 WEBHOOK_SOURCE = "webhook"
 
@@ -67,8 +74,9 @@ class CorrelateShard:
     def __init__(self, view: View, *, partition: int, correlation: Correlation) -> None:
         self._partition = partition
         self.view = view
-        partitions = correlation.topics.call_events.partitions
-        self.calls = Calls(view.connection, correlation.keeping, at_hand=max(LEAST_AT_HAND, AT_HAND // partitions))
+        room = room_of(correlation.topics.call_events.partitions)
+        self.calls = Calls(view.connection, correlation.keeping, at_hand=room.at_hand)
+        self._most_unsaved = room.unsaved_calls
         self.totals = Totals(
             view.connection,
             source=partition,
@@ -103,17 +111,17 @@ class CorrelateShard:
 
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
         self.totals.live(live)
-        told = [one for record in records if (one := self._read(record)) is not None]
+        told = list(_read(records))
         self.calls.load([one.name if isinstance(one, CallEvent) else one.call.name for one in told])
         outputs: list[OutRecord] = []
-        news: list[tuple[str, str]] = []
+        news: list[CallEvent] = []
         for one in told:
             if isinstance(one, CallEvent):
                 self._fold_event(one, outputs, news, live=live)
             else:
                 outputs += self._fold_carried(one, live=live)
         if live:
-            metrics.count_events(Counter(news))
+            metrics.count_events(Counter(map(ACCOUNT_AND_TYPE, news)))
             self._apply_again_what_is_not_known()
         return outputs
 
@@ -123,7 +131,8 @@ class CorrelateShard:
 
     @property
     def urgent(self) -> bool:
-        return False
+        """Whether the calls that wait to be saved take all the memory that they may."""
+        return self.calls.unsaved >= self._most_unsaved
 
     def looks_into_rows(self, now: float) -> bool:
         """Whether ``work`` would look for calls: it finds those that are saved."""
@@ -152,21 +161,7 @@ class CorrelateShard:
             self._applied_changed = False
         return False
 
-    def _read(self, record: LogRecord) -> CallEvent | _Carried | None:
-        position = Position(record.topic, record.partition, record.offset)
-        logged_at = record.timestamp / 1_000
-        try:
-            if is_carried(record.value):
-                return _Carried(decode_carried(record.value), logged_at, position)
-            return decode_event(record.value, position, logged_at)
-        except CodecError as error:
-            metrics.UNREADABLE.inc()
-            logger.error("%s is skipped: %s", position, error)
-            return None
-
-    def _fold_event(
-        self, event: CallEvent, outputs: list[OutRecord], news: list[tuple[str, str]], *, live: bool
-    ) -> None:
+    def _fold_event(self, event: CallEvent, outputs: list[OutRecord], news: list[CallEvent], *, live: bool) -> None:
         """Fold one event, and add what follows from it."""
         account, logged_at = event.account, event.logged_at
         if event.source == WEBHOOK_SOURCE:
@@ -179,12 +174,12 @@ class CorrelateShard:
             return
         self.totals.add(event, before, after)
         if live:
-            news.append((account, event.type))
+            news.append(event)
             if event.type in self._rules.wanted:
                 outputs += self._ask_rules(event, after)
-            if before is not None and before.terminable:
+            if before is not None and (before.terminable or (before.decided and after.status is Status.CANCELLED)):
                 outputs += self._say_ended(before, after, event)
-            if after.terminable:
+            if after.terminable and self._feed.book.aimed_at(after):  # at nearly every call there is none
                 after, decided = self._join(after, event.position, logged_at)
                 outputs += decided
         self.calls.put(after, kept)
@@ -284,3 +279,18 @@ class CorrelateShard:
                 self.calls.put(decided, call)
                 outputs += records
         return outputs
+
+
+def _read(records: Sequence[LogRecord]) -> Iterator[CallEvent | _Carried]:
+    """Read what records say; one that is not ours is skipped loudly."""
+    for record in records:
+        value, logged_at = record.value, record.timestamp / 1_000
+        position = _position((record.topic, record.partition, record.offset))
+        try:
+            if is_carried(value):
+                yield _Carried(decode_carried(value), logged_at, position)
+            else:
+                yield decode_event(value, position, logged_at)
+        except CodecError as error:
+            metrics.UNREADABLE.inc()
+            logger.error("%s is skipped: %s", position, error)

@@ -8,7 +8,7 @@ import orjson
 
 from consumer.model.calls import Call
 from consumer.model.events import CallEvent
-from consumer.model.totals import MILLION, NAMES, Measure, ScopeTotals, as_figures, count, minute_of, opened
+from consumer.model.totals import MILLION, MINUTE_SECONDS, NAMES, Measure, ScopeTotals, as_figures, count
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS totals (
@@ -28,8 +28,8 @@ KEPT_SECONDS = 3_600
 
 ScopeName = tuple[str, str, str]
 """Account, kind, name."""
-Crowd = tuple[str, str | None, str | None, str | None, int]
-"""Events that count in the same rows: account, campaign, agent, number, minute."""
+Crowd = tuple[str, str | None, str | None, str | None, float]
+"""Events that count in the same rows: account, campaign, agent, number, and how many minutes after the epoch it was."""
 RowName = tuple[ScopeName, int]
 """A scope and a minute."""
 
@@ -101,19 +101,18 @@ class Totals:
         """
         offset = event.position.offset if event.position else 0
         number = after.number if self._numbers else None
-        crowd = (after.account, after.campaign_id, after.agent_id, number, minute_of(event.logged_at))
+        crowd = (after.account, after.campaign_id, after.agent_id, number, event.logged_at // MINUTE_SECONDS)
         tally = self._tallies.get(crowd)
         if tally is None:
             tally = self._tallies[crowd] = [0] * TALLY
         count(tally, before, after, event)
         tally[LAST_OFFSET] = offset
-        if before is not None and before.terminable and self._told_late(before, after):
+        waited = before is not None and before.terminable
+        if before is not None and waited and self._told_late(before, after):
             self._add_late(before, after, offset)
-        else:
-            waits = opened(before, after)
-            if waits:
-                tally[WAITS] += waits
-                tally[MOVED] = 1
+        elif waited is not after.terminable:
+            tally[WAITS] += -1 if waited else 1
+            tally[MOVED] = 1
         for measure in self._measures:
             value = measure.of(event)
             if value is not None:
@@ -123,7 +122,7 @@ class Totals:
     def _settle(self) -> None:
         """Enter what has been counted into the rows of its scopes."""
         for crowd, tally in self._tallies.items():
-            minute, offset = crowd[-1], tally[LAST_OFFSET]
+            minute, offset = int(crowd[-1]) * MINUTE_SECONDS, tally[LAST_OFFSET]
             self._latest_minute = max(self._latest_minute, minute)
             sums = self._tallied_sums.get(crowd)
             for scope in _scopes(*crowd[:-1]):

@@ -1,5 +1,6 @@
 """The short account at the end: what was done, beside what the provider's judge counted. Pure."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -38,10 +39,15 @@ class CampaignStop:
 def campaign_stop(terminations: Sequence[Mapping[str, Any]], dialled_late: int) -> CampaignStop:
     """Read it off the order's terminations, as the operator API lists them.
 
-    A call that waited when the order came was found by looking through the waiting calls, so no event is its evidence.
+    A call that waited when the order came was found by looking through the waiting calls, so no event is its evidence. One
+    that came back while its request travelled has two terminations.
     """
-    asked = {t["call_id"]: {r["request_id"] for r in t["requests"]} for t in terminations}
-    first = {one for t in terminations if not t["evidence"] for one in asked[t["call_id"]]}
+    asked: defaultdict[str, set[str]] = defaultdict(set)
+    first: set[str] = set()
+    for t in terminations:
+        requests = {r["request_id"] for r in t["requests"]}
+        asked[t["call_id"]] |= requests
+        first |= set() if t["evidence"] else requests
     named = [call_id for call_id, requests in asked.items() if requests & first]
     return CampaignStop(len(named), len(first), sum(map(bool, asked.values())) - len(named), dialled_late)
 

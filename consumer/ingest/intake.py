@@ -47,10 +47,6 @@ class Taken(NamedTuple):
     reason: str | None = None
     refused: Refusal | None = None
 
-    @property
-    def not_json(self) -> bool:
-        return self.refused is NOT_JSON
-
 
 class Takes(Protocol):
     """What takes in what comes for one account, or for one rule. ``name`` is that of the account or rule."""

@@ -59,6 +59,7 @@ class WebhookServer:
         self._max_body = max_body_bytes
         self._in_flight = 0
         self._draining = False
+        self._drained_by = float("inf")
         self.last_webhook_at: dict[str, float] = {}
         self._tally = metrics.Tally()
         metrics.IN_FLIGHT.set_function(lambda: self._in_flight)
@@ -90,10 +91,10 @@ class WebhookServer:
         self._signals = {intake.name: intake for intake in intakes}
 
     async def drain(self, deadline_seconds: float) -> None:
-        """Take nothing new, and wait for what is being taken."""
+        """Take nothing new, and wait for what is being taken; the deadline of the first call stands."""
         self._draining = True
-        give_up_at = time.monotonic() + deadline_seconds
-        while self._in_flight and time.monotonic() < give_up_at:
+        self._drained_by = min(self._drained_by, time.monotonic() + deadline_seconds)
+        while self._in_flight and time.monotonic() < self._drained_by:
             await asyncio.sleep(0.02)
 
     async def _receive_any(self, request: web.Request) -> web.StreamResponse:

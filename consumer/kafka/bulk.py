@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
-from aiokafka.errors import CorruptRecordException, KafkaError
+from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import KafkaError
 
 from consumer.kafka.consumer_client import check_alive
+from consumer.kafka.taking import batches_of
 from consumer.kafka.translate import translated
 
 Logged = tuple[int, int, int, bytes | None, bytes | None]
@@ -56,20 +57,13 @@ def _taken(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -
 def _records_of(tp: TopicPartition, result: FetchResult) -> list[Logged]:
     if not result.check_assignment(tp) or not result.has_more():
         return []
-    records = _unpacked(tp.partition, result._partition_records)  # noqa: SLF001 -- its public ways make records
+    fetched = result._partition_records  # noqa: SLF001 -- its public ways make records
+    partition, first = tp.partition, fetched.next_fetch_offset
+    records = [
+        (r.timestamp, partition, r.offset, r.key, r.value)
+        for batch in batches_of(tp, fetched)
+        for r in batch
+        if r.offset >= first
+    ]
     result._update_position()  # noqa: SLF001 -- as after its own reading
     return records
-
-
-def _unpacked(partition: int, fetched: PartitionRecords) -> list[Logged]:
-    """Give the records of all batches, as ``PartitionRecords`` itself does, which stands behind them then."""
-    batches, first = fetched._records, fetched.next_fetch_offset  # noqa: SLF001 -- the batches, unread
-    found: list[Logged] = []
-    while batches.has_next():
-        batch = batches.next_batch()
-        if not batch.validate_crc():
-            raise CorruptRecordException(f"a batch of partition {partition} has another checksum than it says")
-        if not batch.is_control_batch:  # it may begin before what was asked for
-            found += [(r.timestamp, partition, r.offset, r.key, r.value) for r in batch if r.offset >= first]
-        fetched.next_fetch_offset = batch.next_offset
-    return found

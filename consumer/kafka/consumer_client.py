@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from consumer.kafka.connection import Connection
 from consumer.kafka.diagnosis import unreachable
 from consumer.kafka.errors import Stalled
+from consumer.kafka.taking import take_fetched, wait_for_fetched
 from consumer.kafka.topic_ids import topic_ids
 from consumer.kafka.translate import translated
 
@@ -105,14 +106,20 @@ def check_alive(consumer: AIOKafkaConsumer) -> None:
 
 
 async def poll_client(
-    consumer: AIOKafkaConsumer, max_records: int, timeout_ms: int, partitions: Sequence[TopicPartition] = ()
-) -> dict[TopicPartition, Sequence[LogRecord]]:
-    """Give what there is, of these partitions if any are named; raises ``Stalled``, ``LogUnavailable`` and ``Refused``."""
+    consumer: AIOKafkaConsumer, max_records: int, timeout_ms: int
+) -> Mapping[TopicPartition, Sequence[LogRecord]]:
+    """Give what there is, else wait for the first record; raises ``Stalled``, ``LogUnavailable`` and ``Refused``.
+
+    Of what is there already, the rest of a batch may come on top of ``max_records``.
+    """
     check_alive(consumer)
+    give_up_at = time.monotonic() + timeout_ms / 1_000
     try:
-        return await consumer.getmany(  # type: ignore[no-any-return]
-            *partitions, timeout_ms=timeout_ms, max_records=max_records
-        )
+        while True:
+            there = await take_fetched(consumer, max_records)
+            seconds = give_up_at - time.monotonic()
+            if there or seconds <= 0 or not await wait_for_fetched(consumer, seconds):
+                return there
     except KafkaError as error:
         raise translated(error, "records cannot be read") from error
 

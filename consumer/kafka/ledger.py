@@ -7,11 +7,11 @@ became of an order.
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from consumer.kafka.ledger_counts import Counts
+from consumer.kafka.ledger_forgetting import Forgetting
 from consumer.kafka.ledger_pages import LISTED_SCHEMA, page_of
 from consumer.kafka.ledger_queue import SendQueue
 from consumer.kafka.ledger_rows import (
@@ -45,8 +45,7 @@ RECENT = 4_096
 """So many terminations that were changed or looked at lately stay in memory: a request's attempt and outcome follow soon."""
 
 
-@dataclass(frozen=True, slots=True)
-class NextStep:
+class NextStep(NamedTuple):
     """What is to be done with a termination, and when: ``send``, ``look`` how its call stands, or ``close``."""
 
     step: str | None
@@ -65,19 +64,24 @@ class Ledger:
         next_step: Callable[[Termination], NextStep] = lambda _: NOTHING,
         *,
         listed: bool = False,
+        keep_seconds: float | None = None,
     ) -> None:
-        """Go on with what the tables hold; ``listed`` where they are of ``LISTED_SCHEMA``."""
+        """Go on with what the tables hold; ``listed`` where they are of ``LISTED_SCHEMA``.
+
+        What is over may be forgotten after ``keep_seconds``, never where that is None.
+        """
         self._connection = connection
         self._rows = Rows(connection, listed=listed)
-        self._queue = SendQueue(self._rows)
         self._next_step = next_step
         self._on_change: Callable[[Termination, State], None] = lambda _, __: None
         self._changed: dict[str, Entry] = {}
-        self._changed_of_call: dict[tuple[str, str], set[str]] = {}
+        self._changed_of_call: dict[tuple[str, str], list[str]] | None = None
+        self._queue = SendQueue(self._rows, self._changed, lambda entry, now: self._is_due(entry, SEND, now))
         self._steps: dict[str, NextStep] = {}
         self._recent: dict[str, Entry] = {}
         self._unknown: set[str] = set()
         self._counts = Counts(connection)
+        self._forgetting = Forgetting(self._rows, keep_seconds)
 
     def on_change(self, listener: Callable[[Termination, State], None]) -> None:
         """Be told (synchronously, briefly) of each termination that comes into another state."""
@@ -118,32 +122,48 @@ class Ledger:
             moved = isinstance(record, Decision)
             entry = changed_entry(known, after, moved=moved) if known else self._rows.new(after)
             self._changed[after.termination_id] = entry
-            self._changed_of_call.setdefault((after.account, after.call_id), set()).add(after.termination_id)
+            self._changed_of_call = None
             self._steps.pop(after.termination_id, None)
-            if entry.state is State.WAITING:
-                self._queue.changed(after.account, entry.place)
+            self._queue.changed(known, entry)
             self._counts.count(known, entry)
             if known is None or known.state is not entry.state:
                 self._on_change(after, entry.state)
         return before, after
 
+    def forget(self, log_time: float) -> bool:
+        """Choose a few of those that are over and long past at the broker's time; says whether to go on at once.
+
+        The next ``save`` deletes them. What an order has come to stays counted.
+        """
+        return self._forgetting.look(log_time)
+
+    @property
+    def forgetting(self) -> bool:
+        """Whether any have been chosen that the next ``save`` will delete."""
+        return self._forgetting.pending
+
     def save(self, connection: sqlite3.Connection) -> bool:
         """Write a part of what changed into the open transaction; says whether more is left."""
+        if self._forgetting.pending:
+            for entry in self._forgetting.delete(connection, self._changed):
+                self._recent.pop(entry.t.termination_id, None)
+                self._counts.forget(entry)
+            return True
         part = list(islice(self._changed.values(), SAVED_AT_ONCE))
         steps = [(entry, self._step_of(entry.t)) for entry in part]
         written = self._rows.write(connection, ((entry, following.step, following.at) for entry, following in steps))
-        for entry, following in steps:
-            del self._changed[entry.t.termination_id], self._steps[entry.t.termination_id]
-            if following.step == SEND:
-                self._queue.saved(entry.t.account, entry.place)
-            if not entry.t.attempts:  # it is read again when it is chosen; who waits must not displace who is asked for
-                del written[entry.t.termination_id]
-                self._recent.pop(entry.t.termination_id, None)
+        asked_for: dict[str, Entry] = {}
+        for entry, (step, at) in zip(written, (following for _, following in steps), strict=True):
+            one = entry.t.termination_id
+            del self._changed[one], self._steps[one]
+            self._queue.saved(entry, at if step == SEND else None)
+            if entry.t.attempts:
+                asked_for[one] = entry
+            else:  # it is read again when it is chosen; who waits must not displace who is asked for
+                self._recent.pop(one, None)
         self._unknown.clear()
-        self._keep(written)
+        self._keep(asked_for)
         if not self._changed:
-            self._changed_of_call.clear()
-            self._queue.all_saved()
             self._counts.save(connection)
         return bool(self._changed)
 
@@ -162,18 +182,10 @@ class Ledger:
         Stops of whole scopes come first in their lane. What was folded since the last ``save`` counts: a call whose end
         is known is not sent.
         """
-        queue = self._queue.of(
-            account,
-            now,
-            skip=skip,
-            after=after,
-            up_to_lane=up_to_lane,
-            has_changed=self._changed.__contains__,
-            is_due=lambda place: self._is_due_at(place, now),
-        )
-        found = list(islice(queue, limit))
-        read = self._read([(n, place[2]) for place, n in found if n is not None])
-        return [self._changed[place[2]].t if n is None else read[place[2]].t for place, n in found]
+        queue = self._queue.of(account, now, skip=skip, after=after, up_to_lane=up_to_lane)
+        found = [(n, place[2]) for place, n in islice(queue, limit)]
+        read = self._read(row for row in found if row[1] not in self._changed)
+        return [(self._changed.get(one) or read[one]).t for _, one in found]
 
     def to_close(self, now: float, limit: int) -> list[Termination]:
         """Terminations whose time is up."""
@@ -206,7 +218,7 @@ class Ledger:
     def of_call(self, account: str, call_id: str) -> list[Termination]:
         """Every termination of one call, by episode."""
         found = {t.termination_id: t for t in self._rows.of_call(account, call_id)}
-        for termination_id in self._changed_of_call.get((account, call_id), ()):
+        for termination_id in self._unsaved_of_calls().get((account, call_id), ()):
             if entry := self._changed.get(termination_id):
                 found[termination_id] = entry.t
         return sorted(found.values(), key=lambda t: t.episode)
@@ -221,6 +233,14 @@ class Ledger:
         """How many terminations are in each state."""
         return self._counts.totals()
 
+    def _unsaved_of_calls(self) -> Mapping[tuple[str, str], Sequence[str]]:
+        """Which of those that have changed are of which call; many calls are asked about between two changes, or none."""
+        if self._changed_of_call is None:
+            self._changed_of_call = {}
+            for termination_id, entry in self._changed.items():
+                self._changed_of_call.setdefault((entry.t.account, entry.t.call_id), []).append(termination_id)
+        return self._changed_of_call
+
     def _entry(self, termination_id: str) -> Entry | None:
         known = self._changed.get(termination_id) or self._recent.get(termination_id)
         return known if known or termination_id in self._unknown else self._rows.find(termination_id)
@@ -231,11 +251,6 @@ class Ledger:
         if step is None:
             step = self._steps[t.termination_id] = self._next_step(t)
         return step
-
-    def _is_due_at(self, place: SendPlace, now: float) -> bool:
-        """Whether one that has changed is to be sent now, and in this place still."""
-        entry = self._changed.get(place[2])
-        return entry is not None and entry.place == place and self._is_due(entry, SEND, now)
 
     def _is_due(self, entry: Entry, step: str, now: float) -> bool:
         """Whether this is the next step of one that has changed, and its time has come."""

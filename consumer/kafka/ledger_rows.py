@@ -96,6 +96,11 @@ class Rows:
         query = f"SELECT n, record FROM terminations WHERE n IN ({marks})"  # noqa: S608 -- only question marks
         return {n: entry_in(n, record) for n, record in self._connection.execute(query, places)}
 
+    def behind(self, n: int, limit: int) -> list[tuple[int, str, float]]:
+        """Give the rows behind row ``n``, the first heard of first: each with its state and when it was decided."""
+        query = "SELECT n, state, decided_at FROM terminations WHERE n > ? ORDER BY n LIMIT ?"
+        return self._connection.execute(query, (n, limit)).fetchall()
+
     def of_call(self, account: str, call_id: str) -> list[Termination]:
         """Read what was decided about one call."""
         query = "SELECT record FROM terminations WHERE call_key = ?"
@@ -103,23 +108,20 @@ class Rows:
         found = [decode_termination(record) for (record,) in rows]
         return [t for t in found if (t.account, t.call_id) == (account, call_id)]
 
-    def waiting(
-        self, account: str, now: float, *, after: SendPlace, up_to_lane: int
-    ) -> Iterator[tuple[int, float, str, int]]:
-        """Give, in order and as they are asked for, the places and rows of those that are to be sent by ``now``."""
-        return self._connection.execute(
-            "SELECT lane, since, termination_id, n FROM terminations INDEXED BY to_send WHERE account = ?"
-            " AND step = 'send' AND lane <= ? AND (lane, since, termination_id) > (?, ?, ?) AND act_at <= ?"
+    def waiting(self, account: str, *, after: SendPlace) -> Iterator[tuple[SendPlace, int, float]]:
+        """Give, in order and as they are asked for, the places and rows of those that are to be sent, and from when on."""
+        found = self._connection.execute(
+            "SELECT lane, since, termination_id, n, act_at FROM terminations INDEXED BY to_send WHERE account = ?"
+            " AND step = 'send' AND (lane, since, termination_id) > (?, ?, ?)"
             " ORDER BY lane, since, termination_id",
-            (account, up_to_lane, *after, now),
+            (account, *after),
         )
+        return (((lane, since, one), n, act_at) for lane, since, one, n, act_at in found)
 
-    def write(
-        self, connection: sqlite3.Connection, changes: Iterable[tuple[Entry, str | None, float]]
-    ) -> dict[str, Entry]:
+    def write(self, connection: sqlite3.Connection, changes: Iterable[tuple[Entry, str | None, float]]) -> list[Entry]:
         """Write what changed, each with its next step and the time for it; gives the entries as they are stored now."""
         new, known, moved, links, unlinked = [], [], [], [], []
-        stored: dict[str, Entry] = {}
+        stored: list[Entry] = []
         for entry, step, act_at in changes:
             n, t, state, place, counted, before = entry
             stands = place, t.decided_at
@@ -142,7 +144,7 @@ class Rows:
                 links += [(order_id, t.decided_at, t.termination_id) for order_id in t.orders]
                 if before and before[1] != t.decided_at:
                     unlinked += [(order_id, before[1], t.termination_id) for order_id in t.orders]
-            stored[t.termination_id] = Entry(n, t, state, place, counted, stands)
+            stored.append(Entry(n, t, state, place, counted, stands))
         connection.executemany(
             "INSERT INTO terminations (n, id_key, call_key, termination_id, account, lane, since, decided_at, state, step,"
             " act_at, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -156,6 +158,16 @@ class Rows:
             )
             connection.executemany("INSERT OR IGNORE INTO termination_orders VALUES (?, ?, ?)", links)
         return stored
+
+    def delete(self, connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
+        """Delete rows, and what they are listed by."""
+        gone = list(entries)
+        connection.executemany("DELETE FROM terminations WHERE n = ?", [(entry.n,) for entry in gone])
+        if self._listed:
+            links = [(order_id, t.decided_at, t.termination_id) for _, t, *_ in gone for order_id in t.orders]
+            connection.executemany(
+                "DELETE FROM termination_orders WHERE (order_id, decided_at, termination_id) = (?, ?, ?)", links
+            )
 
 
 def entry_in(n: int, record: bytes) -> Entry:

@@ -1,5 +1,7 @@
 """What is counted of the views: how far each partition is folded, and how the reading back of one goes."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import Counter, Gauge
@@ -22,6 +24,15 @@ REBUILDS = Counter("callbreaker_view_rebuilds", "Views that were thrown away and
 BYTES = Gauge("callbreaker_view_bytes", "What the files of a role's views take on the disk.", ["role"])
 
 
-def show_bytes(role: str, folder: Path) -> None:
-    """Measure a folder of views whenever the metrics are asked for."""
-    BYTES.labels(role).set_function(lambda: sum(file.stat().st_size for file in folder.glob("*.sqlite*")))
+def show_bytes(role: str, folder: Path, files: str = "*.sqlite*") -> None:
+    """Measure the files of a role's views in a folder whenever the metrics are asked for."""
+    BYTES.labels(role).set_function(lambda: bytes_on_disk(folder.glob(files)))
+
+
+def bytes_on_disk(files: Iterable[Path]) -> int:
+    """Add up the sizes of files; a journal may be gone before it is looked at."""
+    total = 0
+    for file in files:
+        with suppress(FileNotFoundError):
+            total += file.stat().st_size
+    return total

@@ -1,7 +1,8 @@
 """The one producer: every role writes through it.
 
-Records wait in a lane per partition. All lanes with something to write are handed over together, each as one batch, so
-that they travel in one request; what arrives meanwhile makes the next round. A lane that is stuck holds up no other.
+Records wait in a lane per partition (``lanes.py``). All lanes with something to write are handed over together, each as
+one batch, so that they travel in one request; what arrives meanwhile makes the next round. A lane that is stuck holds up no
+other.
 
 What goes wrong with aiokafka 0.14 is answered here and nowhere else (docs/decisions/0002-one-producer.md):
 
@@ -15,76 +16,27 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
-from aiokafka.producer.message_accumulator import BatchBuilder
 
 from consumer.kafka.connection import Connection
 from consumer.kafka.diagnosis import unreachable
-from consumer.kafka.errors import Backpressure, LogUnavailable, RecordTooLarge
-from consumer.model.codec import VERSION
+from consumer.kafka.errors import Backpressure, LogUnavailable
+from consumer.kafka.lanes import BACKOFF_SECONDS, FORMAT, MAX_BATCH_BYTES, Flight, Headers, Item, Lane, OutRecord
+from consumer.kafka.producer_client import close, connect
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH_BYTES = 262_144
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 STUCK_SECONDS = 12.0
 STOP_SECONDS = 3.0
-CLOSE_SECONDS = 1.0
-BACKOFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
-OVERHEAD_BYTES = 100
 SWEEP_SECONDS = 0.1
 
-Headers = tuple[tuple[str, bytes], ...]
-FORMAT: Headers = (("v", VERSION),)
-
-
-class OutRecord(NamedTuple):
-    """One record to be written. ``value`` None is a tombstone."""
-
-    topic: str
-    partition: int
-    key: bytes
-    value: bytes | None
-    headers: Headers = FORMAT
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self.key) + len(self.value or b"") + OVERHEAD_BYTES
-
-
-@dataclass(slots=True, eq=False)
-class _Item:
-    """Records of one partition that somebody waits for together; ``written`` of them are acknowledged."""
-
-    records: Sequence[OutRecord]
-    future: asyncio.Future[int]
-    size_bytes: int
-    written: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Flight:
-    """A batch on its way: by which client, how many records of the lane's head it holds, since when."""
-
-    client: AIOKafkaProducer
-    taken: int
-    since: float
-
-
-@dataclass(slots=True, eq=False)
-class _Lane:
-    topic: str
-    partition: int
-    items: deque[_Item] = field(default_factory=deque)
-    flight: _Flight | None = None
-    failures: int = 0
-    not_before: float = 0.0
+__all__ = ["FORMAT", "MAX_BATCH_BYTES", "Headers", "OutRecord", "Producer"]
 
 
 class Producer:
@@ -102,8 +54,8 @@ class Producer:
         self._client_id = client_id
         self._max_pending_bytes = max_pending_bytes
         self._stuck_seconds = stuck_seconds
-        self._lanes: dict[tuple[str, int], _Lane] = {}
-        self._waiting: dict[_Lane, None] = {}
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._waiting: dict[Lane, None] = {}
         self._flying = 0
         self._client: AIOKafkaProducer | None = None
         self._closed = False
@@ -127,7 +79,7 @@ class Producer:
 
         """
         try:
-            self._client = await self._connect()
+            self._client = await connect(self._connection, self._client_id)
         except (KafkaError, OSError) as error:
             raise await unreachable(self._connection, error) from error
         self._pump_task = asyncio.create_task(self._pump(), name="producer")
@@ -151,7 +103,7 @@ class Producer:
             self._pump_task.cancel()
             await asyncio.gather(self._pump_task, return_exceptions=True)
         if self._client:
-            await _close(self._client)
+            await close(self._client)
         await asyncio.gather(*self._retired, return_exceptions=True)
         for lane in self._lanes.values():
             for item in lane.items:
@@ -203,8 +155,8 @@ class Producer:
         key = (records[0].topic, records[0].partition)
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = _Lane(*key)
-        item = _Item(records, self._loop.create_future(), size)
+            lane = self._lanes[key] = Lane(*key)
+        item = Item(records, self._loop.create_future(), size)
         lane.items.append(item)
         self.pending_bytes += size
         self._idle.clear()
@@ -235,13 +187,13 @@ class Producer:
                 self._work.set()
                 break
             self._waiting.pop(lane, None)
-            self._drop_abandoned(lane)
+            self.pending_bytes -= lane.drop_abandoned()
             if lane.items:
                 await self._hand_over(client, lane, now)
 
-    async def _hand_over(self, client: AIOKafkaProducer, lane: _Lane, now: float) -> None:
+    async def _hand_over(self, client: AIOKafkaProducer, lane: Lane, now: float) -> None:
         builder = client.create_batch()
-        flight = lane.flight = _Flight(client, _fill(builder, lane), now)
+        flight = lane.flight = Flight(client, lane.fill(builder), now)
         self._flying += 1
         try:
             sent = await client.send_batch(builder, lane.topic, partition=lane.partition)
@@ -256,7 +208,7 @@ class Producer:
         else:
             sent.add_done_callback(partial(self._answered, lane, flight))
 
-    def _answered(self, lane: _Lane, flight: _Flight, sent: asyncio.Future[Any]) -> None:
+    def _answered(self, lane: Lane, flight: Flight, sent: asyncio.Future[Any]) -> None:
         error = asyncio.CancelledError() if sent.cancelled() else sent.exception()
         if lane.flight is not flight:
             return  # given up meanwhile, and on its way again
@@ -265,61 +217,25 @@ class Producer:
         else:
             self._landed(lane, flight, error)
 
-    def _landed(self, lane: _Lane, flight: _Flight, error: BaseException | None, base_offset: int = -1) -> None:
+    def _landed(self, lane: Lane, flight: Flight, error: BaseException | None, base_offset: int = -1) -> None:
         """Settle a batch: acknowledge its records, or keep them at the head of the lane to be sent again."""
         lane.flight = None
         self._flying -= 1
         if error is None:
             self.failing = False
-            lane.failures = 0
-            self._acknowledge(lane, base_offset, flight.taken)
+            self.pending_bytes -= lane.acknowledge(base_offset, flight.taken)
         elif isinstance(error, MessageSizeTooLargeError | RecordTooLargeError):
-            self._refuse(lane, error)
+            self.pending_bytes -= lane.refuse(error)
             self._replace(flight.client)
         else:
             self.failing = True
             logger.warning("writing to %s/%d failed, trying again: %r", lane.topic, lane.partition, error)
-            lane.not_before = self._loop.time() + BACKOFF_SECONDS[min(lane.failures, len(BACKOFF_SECONDS) - 1)]
-            lane.failures += 1
+            lane.put_off(self._loop.time())
             self._replace(flight.client)
         if lane.items:
             self._waiting[lane] = None
         if not self._flying:
             self._work.set()
-
-    def _acknowledge(self, lane: _Lane, base_offset: int, taken: int) -> None:
-        offset = base_offset
-        while taken:
-            item = lane.items[0]
-            here = min(taken, len(item.records) - item.written)
-            item.written += here
-            taken -= here
-            offset += here
-            if item.written == len(item.records):
-                self._finish(lane)
-                if not item.future.done():
-                    item.future.set_result(offset - 1)
-
-    def _finish(self, lane: _Lane) -> None:
-        self.pending_bytes -= lane.items.popleft().size_bytes
-
-    def _drop_abandoned(self, lane: _Lane) -> None:
-        """Let go of what nobody waits for any more; only what may go into the next batch needs looking at."""
-        room = 2 * MAX_BATCH_BYTES
-        for item in lane.items:
-            if item.future.done():
-                self.pending_bytes -= sum(item.size_bytes for item in lane.items if item.future.done())
-                lane.items = deque(item for item in lane.items if not item.future.done())
-                return
-            room -= item.size_bytes
-            if room < 0:
-                return
-
-    def _refuse(self, lane: _Lane, error: BaseException) -> None:
-        item = lane.items[0]
-        self._finish(lane)
-        if not item.future.done():
-            item.future.set_exception(RecordTooLarge(f"Kafka refuses a record of {item.size_bytes} bytes: {error}"))
 
     def _look_around(self) -> None:
         """Ten times a second while there is work: fail what waited too long, give up what is stuck, wake what is due."""
@@ -337,9 +253,10 @@ class Producer:
         busy = self.pending_bytes or self._deadlines
         self._sweep = self._loop.call_later(SWEEP_SECONDS, self._look_around) if busy else None
 
-    def _replace(self, client: AIOKafkaProducer) -> None:
+    def _replace(self, client: object) -> None:
         """Retire a client whose sequence numbers can no longer be trusted; what it carried is sent again by the next."""
-        if client is not self._client:
+        retired = self._client
+        if retired is None or client is not retired:
             return
         self._client = None
         self.replacements += 1
@@ -348,7 +265,7 @@ class Producer:
                 lane.flight = None
                 self._flying -= 1
                 self._waiting[lane] = None
-        task = self._loop.create_task(_close(client), name="retire producer")
+        task = self._loop.create_task(close(retired), name="retire producer")
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
 
@@ -358,52 +275,9 @@ class Producer:
             if self._client:
                 return self._client
             try:
-                self._client = await self._connect()
+                self._client = await connect(self._connection, self._client_id)
             except (KafkaError, OSError) as error:
                 self.failing = True
                 logger.warning("Kafka at %s does not answer: %s", self._connection.bootstrap_servers, error)
                 await asyncio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
         raise AssertionError("unreachable")
-
-    async def _connect(self) -> AIOKafkaProducer:
-        client = AIOKafkaProducer(
-            **self._connection.client_options(self._client_id),
-            enable_idempotence=True,
-            max_batch_size=MAX_BATCH_BYTES,
-            request_timeout_ms=10_000,
-            retry_backoff_ms=50,
-            metadata_max_age_ms=30_000,
-        )
-        try:
-            await client.start()
-        except BaseException:
-            await _close(client)
-            raise
-        return client
-
-
-def _fill(builder: BatchBuilder, lane: _Lane) -> int:
-    """Put the lane's first records into a batch until it is full; says how many."""
-    taken = 0
-    for item in lane.items:
-        for record in item.records[item.written :] if item.written else item.records:
-            if builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
-                return taken
-            taken += 1
-    builder.close()
-    return taken
-
-
-async def _close(client: AIOKafkaProducer) -> None:
-    """Close a client at once: its own ``stop`` waits, without a bound, for brokers to take what we still hold ourselves.
-
-    Connections go first, so that requests under way fail instead of running into their time-outs, and once more at the
-    end, for those that the sender had opened meanwhile.
-    """
-    client._closed = True  # noqa: SLF001 -- else its finaliser warns
-    for step in (client.client.close, client._sender.close, client.client.close):  # noqa: SLF001
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await step()
-        except (TimeoutError, KafkaError, OSError) as error:
-            logger.warning("a Kafka client did not close in time: %r", error)

@@ -6,12 +6,10 @@ RULE_ORDERS = Counter("callbreaker_rule_orders", "Stop orders proposed by a rule
 RULE_FAILURES = Counter("callbreaker_rule_failures", "Times a rule raised instead of answering.", ["rule"])
 
 
-def failures_of(rule: str) -> int:
-    """How often a rule has raised in this process, since it started."""
+def failures_here() -> dict[str, int]:
+    """How often each rule that has raised in this process did so, since it started."""
     samples = [sample for metric in RULE_FAILURES.collect() for sample in metric.samples]
-    return sum(
-        int(sample.value) for sample in samples if sample.name.endswith("_total") and sample.labels["rule"] == rule
-    )
+    return {sample.labels["rule"]: int(sample.value) for sample in samples if sample.name.endswith("_total")}
 
 
 RULE_GIVEN_UP = Counter(

@@ -16,12 +16,12 @@ class Shard(Protocol):
 
     @property
     def dirty(self) -> bool:
-        """Whether ``save`` has anything to write."""
+        """Whether what ``work`` has folded is to be saved, though no record has been read since."""
         ...
 
     @property
     def urgent(self) -> bool:
-        """Whether what has been folded is to be saved at once, since it is looked for in the rows."""
+        """Whether what has been folded is to be saved at once: it is looked for in the rows, or takes too much memory."""
         ...
 
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:

@@ -127,7 +127,7 @@ async def ensure_topics(connection: Connection, topics: Topics, *, wait_seconds:
 async def _ensure(connection: Connection, topics: Topics) -> Cluster:
     admin = AIOKafkaAdminClient(**connection.client_options("callbreaker-admin"), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
-        await admin.start()
+        await _start(admin)
         while True:
             existing = set(await admin.list_topics())
             missing = [topic for topic in topics.all() if topic.name not in existing]
@@ -148,6 +148,15 @@ async def _ensure(connection: Connection, topics: Topics) -> Cluster:
         return Cluster(str(cluster.get("cluster_id") or ""), await _topic_ids(admin, topics))
     finally:
         await admin.close()
+
+
+async def _start(admin: AIOKafkaAdminClient) -> None:
+    """Start, and ask until brokers and a controller are listed: one that is starting itself answers before it lists any."""
+    await admin.start()
+    client = admin._client  # noqa: SLF001 -- not in its own calls
+    while not client.cluster.brokers() or client.cluster.controller is None:
+        await asyncio.sleep(0.1)
+        await client.force_metadata_update()
 
 
 async def _topic_ids(admin: AIOKafkaAdminClient, topics: Topics) -> dict[str, str]:

@@ -148,6 +148,11 @@ class View:
             if key in stamps:
                 self.stamps[key] = stamps[key]
 
+    @property
+    def log_time(self) -> float:
+        """The broker's time of the latest record folded, in seconds since the epoch; 0 where there is none."""
+        return max(self.stamps.values(), default=0) / 1_000
+
     def close(self) -> None:
         self.connection.close()
 

@@ -47,11 +47,18 @@ RETRY_SECONDS = 0.5
 class Pace(NamedTuple):
     """How often the shards work without being woken, and after how many records folded a partition is saved at the latest.
 
-    It is saved sooner before a commit, and where the shard looks into what is saved.
+    It is saved sooner before a commit, and where the shard looks into what is saved. Neither happens while it is replayed
+    silently, so more may be saved at once then: after ``save_silent_at_records``, if that is more.
     """
 
     work_every_seconds: float = WORK_EVERY_SECONDS
     save_at_records: int = 1
+    save_silent_at_records: int = 1
+
+    def saves(self, held: Held) -> bool:
+        """Whether it is time to save what has been folded of a partition."""
+        silent = not held.live and self.save_silent_at_records > self.save_at_records
+        return held.unsaved_records >= (self.save_silent_at_records if silent else self.save_at_records)
 
 
 DEFAULT_PACE: Final = Pace()
@@ -317,32 +324,51 @@ class FoldingWorker:
 
     async def _handle(self, fetched: dict[tuple[str, int], Sequence[LogRecord]]) -> None:
         folded: list[tuple[Held, str, Sequence[LogRecord]]] = []
+        touched: dict[int, Held] = {}
+        said: set[int] = set()
         self._midway = True
         async with asyncio.TaskGroup() as writing:
             for (topic, partition), records in fetched.items():
                 held = self._held.get(partition)
                 if held is None or not records:
                     continue
+                touched[partition] = held
                 boundary = bisect_left(records, held.committed[topic], key=lambda record: record.offset)
                 for part, live in self._slices.of(records, boundary):
                     began = self._clock.monotonic()
                     outputs = held.shard.fold(part, live=live)
                     self.last_progress_at = self._clock.monotonic()
-                    self._slices.fit(len(part), self.last_progress_at - began)
+                    self._slices.fit(self.last_progress_at - began)
                     held.next[topic] = part[-1].offset + 1
+                    folded.append((held, topic, part))
                     if outputs:
+                        said.add(partition)
                         writing.create_task(self._producer.publish_all(outputs))
                     await asyncio.sleep(0)  # heartbeats and webhooks get their turn, however slow a rule is
-                folded.append((held, topic, records))
-        for held, topic, records in folded:
-            held.folded(topic, records)
+                    if held.shard.urgent and partition not in said:
+                        folded = await self._save_midway(held, folded)
+        for held, topic, part in folded:
+            held.folded(topic, part)
         self._midway = False
-        for held, _, _ in folded:
-            if held.unsaved_records >= self._pace.save_at_records or held.shard.urgent:
+        for held in touched.values():
+            if self._pace.saves(held) or held.shard.urgent:
                 await self._save(held)
             self._advance(held)
         self._on_folded()
         self.last_progress_at = self._clock.monotonic()
+
+    async def _save_midway(
+        self, held: Held, folded: Sequence[tuple[Held, str, Sequence[LogRecord]]]
+    ) -> list[tuple[Held, str, Sequence[LogRecord]]]:
+        """Save what has been folded of a partition before the rest is, since it is much; gives what is left unsaved.
+
+        There must be nothing that has to be written about it first.
+        """
+        for one, topic, part in folded:
+            if one is held:
+                held.folded(topic, part)
+        await self._save(held)
+        return [one for one in folded if one[0] is not held]
 
     async def _save(self, held: Held) -> None:
         """Save what has been folded and written about; others get their turn meanwhile."""
@@ -351,9 +377,9 @@ class FoldingWorker:
                 await asyncio.sleep(0)
         await asyncio.sleep(0)
 
-    async def _save_all(self) -> None:
+    async def _save_all(self, *, silent: bool = True) -> None:
         for held in self._held.values():
-            if held.unsaved:
+            if held.unsaved and (held.live or silent):
                 await self._save(held)
 
     def _advance(self, held: Held) -> None:
@@ -376,7 +402,7 @@ class FoldingWorker:
         async with self._lock:
             if self._held and not self.settled:
                 return  # what is ours has to be known before all that it holds back can be said
-            await self._save_all()
+            await self._save_all(silent=force)
             await self._say_the_rest()
         if self._uncommitted:
             offsets, self._uncommitted = self._uncommitted, {}
@@ -387,7 +413,11 @@ class FoldingWorker:
         """Write what the shards keep back until a commit: another owner replays silently up to there."""
         saying = [held for held in self._held.values() if held.live and self.settled]
         while saying:
-            told = [(held, records) for held in saying if (records := held.shard.before_commit())]
+            told: list[tuple[Held, list[OutRecord]]] = []
+            for held in saying:
+                if records := held.shard.before_commit():
+                    told.append((held, records))
+                await asyncio.sleep(0)
             await self._producer.publish_all([record for _, records in told for record in records])
             for held, _ in told:
                 await self._save(held)

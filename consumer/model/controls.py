@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from consumer.model.codec import CodecError
+from consumer.model.masking import MASK
 from consumer.model.orders import Author, Mode, StopOrder
 from consumer.model.terminations import MODES
 
@@ -79,6 +80,10 @@ class Alert(msgspec.Struct, frozen=True, tag_field="kind", tag="alert", omit_def
     active: bool = True
     by: str = ""
     at: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Mask the text, whoever wrote it: a rule, a provider, or the refusal of a configuration."""
+        msgspec.structs.force_setattr(self, "text", MASK.text(self.text))
 
     @property
     def key(self) -> bytes:

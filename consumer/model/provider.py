@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from consumer.model.accounts import Account
 from consumer.model.events import CallEvent
+from consumer.model.masking import MASK
 from consumer.model.scopes import Scope, ScopeKind
 from consumer.model.status import Status
 from consumer.model.terminations import AnswerClass
@@ -65,6 +66,11 @@ class Answer:
     reported: int | None = None
     trace_id: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Mask the provider's words: they go into the log, into alerts, and to people."""
+        if self.detail:
+            object.__setattr__(self, "detail", MASK.text(self.detail))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ fixed order, so a termination keeps facts and its state is derived from them; fo
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import cache
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -108,7 +109,10 @@ class Ended(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Attempt(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", tag="attempt"):
-    """*Attempt*: the request ``request_id`` naming this call is about to be made; the ``n``-th for it, from 1."""
+    """*Attempt*: the request ``request_id`` naming this call is about to be made; the ``n``-th for it, from 1.
+
+    0 is the request for an earlier episode of the call, which may have stopped this one too.
+    """
 
     termination_id: str
     account: str
@@ -210,7 +214,7 @@ class Termination(Struct, frozen=True, gc=False, array_like=True):
     @property
     def accepted(self) -> bool:
         """Whether the provider ever answered that it did as told."""
-        return any(result.answer is AnswerClass.ACCEPTED for result in self.results)
+        return AnswerClass.ACCEPTED in [result.answer for result in self.results]
 
     @property
     def state(self) -> State:
@@ -257,7 +261,8 @@ Record = Decision | Ended | Attempt | Result | Looked
 def fold_termination(known: Termination | None, record: Record) -> Termination:
     """Fold one record into a termination; records may come in any order and more than once.
 
-    Of several ends, or of several answers to one request, the earliest stands; of several outcomes the latest.
+    Of several answers to one request the earliest stands, of several outcomes the latest. Of several ends it is the earliest
+    too, unless the call was cancelled: then it had come back to the queue, and nobody told us that in time.
     """
     if known is None and isinstance(record, Decision):
         return _decided(record)
@@ -266,12 +271,9 @@ def fold_termination(known: Termination | None, record: Record) -> Termination:
         case Decision():
             return _fold_decision(t, record)
         case Ended():
-            return t if t.ended and _moment(t.ended) <= _moment(record) else replace(t, ended=record)
+            return t if t.ended and _end_order(t.ended) <= _end_order(record) else replace(t, ended=record)
         case Attempt():
-            if any(attempt.request_id == record.request_id for attempt in t.attempts):
-                return t
-            attempts = _sorted((*t.attempts, record), _attempt_order)
-            return replace(t, attempts=attempts, orders=_union(t.orders, record.orders))
+            return _fold_attempt(t, record)
         case Result():
             return _fold_result(t, record)
         case Looked():
@@ -327,9 +329,20 @@ def _decided(decision: Decision) -> Termination:
 MODES = (Mode.SHADOW, Mode.CANARY, Mode.ENFORCE)
 
 
+def _fold_attempt(t: Termination, attempt: Attempt) -> Termination:
+    if not t.attempts:
+        return replace(t, attempts=(attempt,), orders=_union(t.orders, attempt.orders))
+    if any(known.request_id == attempt.request_id for known in t.attempts):
+        return t
+    attempts = _sorted((*t.attempts, attempt), _attempt_order)
+    return replace(t, attempts=attempts, orders=_union(t.orders, attempt.orders))
+
+
 def _fold_result(t: Termination, result: Result) -> Termination:
     if result.request_id is None:
         return t if t.final and _moment(t.final) >= _moment(result) else replace(t, final=result)
+    if not t.results:
+        return replace(t, results=(result,))
     known = next((known for known in t.results if known.request_id == result.request_id), None)
     if known and _moment(known) <= _moment(result):
         return t
@@ -342,6 +355,10 @@ _result_order = attrgetter("n", "at", "request_id")
 
 def _sorted(facts: tuple[T, ...], order: Callable[[T], Any]) -> tuple[T, ...]:
     return facts if len(facts) == 1 else tuple(sorted(facts, key=order))
+
+
+def _end_order(end: Ended) -> tuple[bool, float, str]:
+    return (end.status is not Status.CANCELLED, *_moment(end))
 
 
 def _moment(record: Ended | Result) -> tuple[float, str]:
@@ -374,8 +391,10 @@ def contribution(t: Termination | None, state: State | None = None) -> tuple[str
     """Give which of ``COUNTS`` one termination adds one to, for each of its orders; ``state`` where it is known."""
     if t is None:
         return ()
-    state = state or t.state
-    named = ("matched", "requested") if t.attempts else ("matched",)
-    if t.results and t.accepted:
-        named = (*named, "accepted")
-    return (*named, state.value) if state.over else named
+    return _counted(bool(t.attempts), bool(t.results) and t.accepted, state or t.state)
+
+
+@cache
+def _counted(asked: bool, accepted: bool, state: State) -> tuple[str, ...]:
+    said = ("matched", *(("requested",) if asked else ()), *(("accepted",) if accepted else ()))
+    return (*said, state.value) if state.over else said

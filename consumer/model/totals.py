@@ -57,21 +57,31 @@ def count(tally: list[int], before: Call | None, after: Call, event: CallEvent) 
     was, now = before.progress, after.progress
     if now is was:
         return
-    begun = _begun(now) - _begun(was)
-    if begun > 0:
-        tally[STARTED] += begun
-    ended = len(now.finished) - len(was.finished)
-    if now.closed[1] >= 0:
-        ended = after.attempts_finished - before.attempts_finished
-    if ended > 0:  # a cancelled call may turn out never to have begun, which takes nothing back
-        tally[FINISHED] += ended
-        if event.status in HOW:
-            tally[HOW[event.status]] += ended
+    if now.order is not was.order or now.starts != was.starts:
+        begun = _begun(now)
+        if begun:
+            tally[STARTED] += max(0, begun - _begun(was))
+    if now.finished is not was.finished or now.closed[1] >= 0:
+        _count_ended(tally, after.attempts_finished - before.attempts_finished, event.status)
     if now.status is CANCELLED_STATUS is not was.status:
         tally[CANCELLED] += 1
     if now.figures is not was.figures:
-        tally[MILLISECONDS] += round(after.seconds * 1_000) - round(before.seconds * 1_000)
-        tally[MILLIONTHS] += round(after.cost * MILLION) - round(before.cost * MILLION)
+        _count_figures(tally, after, 1)
+        if was.figures:
+            _count_figures(tally, before, -1)
+
+
+def _count_ended(tally: list[int], ended: int, status: Status | None) -> None:
+    """Count attempts that have ended; a cancelled call may turn out never to have begun, which takes nothing back."""
+    if ended > 0:
+        tally[FINISHED] += ended
+        if status in HOW:
+            tally[HOW[status]] += ended
+
+
+def _count_figures(tally: list[int], call: Call, times: int) -> None:
+    tally[MILLISECONDS] += times * round(call.seconds * 1_000)
+    tally[MILLIONTHS] += times * round(call.cost * MILLION)
 
 
 def _begun(progress: Progress) -> int:
@@ -79,11 +89,6 @@ def _begun(progress: Progress) -> int:
     attempt, rank, _, tie = progress.order
     told = attempt + 1 if rank >= ONGOING and tie != CANCELLED_TIE else max(0, attempt)
     return told + 1 if progress.starts > told else told
-
-
-def opened(before: Call | None, after: Call) -> int:
-    """Give 1 where a call begins to wait, -1 where it ends waiting, else 0."""
-    return after.terminable - (before is not None and before.terminable)
 
 
 def minute_of(logged_at: float) -> int:

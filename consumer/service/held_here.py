@@ -9,6 +9,7 @@ from consumer.correlate.queries import CallQueries
 from consumer.ingest.server import WebhookServer
 from consumer.kafka.errors import NotHeld
 from consumer.kafka.progress import Progress
+from consumer.kafka.rule_metrics import failures_here
 from consumer.terminate.role import TerminateRole
 
 
@@ -48,4 +49,5 @@ class HeldHere:
                 for account, one in sending.items()
             },
             tuple(self.reading_back()),
+            failures_here(),
         )

@@ -28,6 +28,7 @@ class Host:
         self._checks: list[Check] = []
         self._watches: list[Watch] = []
         self._when_reachable: list[Callable[[], None]] = []
+        self._when_leaving: list[Callable[[], Awaitable[None]]] = []
         self._ending = asyncio.Event()
 
     def add_task(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -48,18 +49,27 @@ class Host:
         """Have something done as soon as others can reach us: whoever learns of us from the group finds us listening."""
         self._when_reachable.append(then)
 
+    def when_leaving(self, then: Callable[[], Awaitable[None]]) -> None:
+        """Have what is on its way finished, before any task is ended, and beside whatever else is being finished."""
+        self._when_leaving.append(then)
+
     def reachable(self, url: str | None) -> None:
         """Say that HTTP is served, under ``url`` if others may ask there."""
         self.url = url
         for then in self._when_reachable:
             then()
 
-    async def run(self, leave: Callable[[], Awaitable[None]]) -> None:
-        """Work until ``end`` or cancelled, then ``leave``; the first task that fails ends all of them and is raised."""
+    async def run(self) -> None:
+        """Work until ``end`` or cancelled; the first task that fails ends all of them and is raised.
+
+        After ``end``, what is on its way is finished while every task still works: side by side, since each takes seconds.
+        """
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_named(name, work()), name=name) for name, work in self._tasks]
             await self._ending.wait()
-            await leave()
+            async with asyncio.TaskGroup() as leaving:
+                for then in self._when_leaving:
+                    leaving.create_task(_named("leaving", then()))
             for task in tasks:
                 task.cancel()
 

@@ -6,6 +6,8 @@ import socket
 from aiohttp import web
 
 DRAIN_SECONDS = 10.0
+"""For webhooks that are on their way; what else is asked then has ``CLOSE_SECONDS`` more."""
+CLOSE_SECONDS = 2.0
 KEEPALIVE_SECONDS = 15.0
 
 
@@ -22,7 +24,7 @@ def runner_of(application: web.Application) -> web.AppRunner:
         auto_decompress=False,
         max_line_size=8190,
         max_field_size=8190,
-        shutdown_timeout=DRAIN_SECONDS,
+        shutdown_timeout=CLOSE_SECONDS,
     )
 
 

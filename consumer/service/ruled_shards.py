@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from consumer.correlate.ask_rules import Rules
-from consumer.correlate.calls import Keeping, cache_kibibytes
+from consumer.correlate.calls import Keeping
+from consumer.correlate.room import room_of
 from consumer.correlate.shard import SCHEMA as CORRELATE_SCHEMA
 from consumer.correlate.shard import CorrelateShard, Correlation
 from consumer.guard.admission import Judging
@@ -25,7 +26,7 @@ class CorrelateShards:
 
     def open(self, partition: int) -> CorrelateShard:
         topics = self._parts.topics
-        cache = cache_kibibytes(topics.call_events.partitions)
+        cache = room_of(topics.call_events.partitions).cache_kibibytes
         view = self._parts.view("correlate", partition, CORRELATE_SCHEMA, topics.stop_orders, cache_kibibytes=cache)
         return CorrelateShard(view, partition=partition, correlation=self._correlation)
 

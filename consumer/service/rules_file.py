@@ -12,6 +12,7 @@ from typing import Any
 from consumer.kafka.order_feed import OrderFeed, control_record
 from consumer.kafka.producer import Producer
 from consumer.model.controls import Alert, Control, RulesChanged
+from consumer.model.masking import MASK
 from consumer.model.orders import Author
 from consumer.service import control_metrics
 from consumer.service.ruling import InForce
@@ -144,9 +145,11 @@ class RulesFile:
         for kind, text in told.items():
             name = f"{kind}/{self._by}"
             known = self._feed.controls.alerts.get(name)
-            if text and (known is None or known.text != text[:2_000]):
-                alert = Alert(name, text[:2_000], time(), by="configuration")
-            elif not text and known is not None:
+            if text:
+                alert = Alert(name, MASK.text(text)[:2_000], time(), by="configuration")
+                if known is not None and known.text == alert.text:
+                    continue
+            elif known is not None:
                 alert = _taken_back(known)
             else:
                 continue

@@ -19,6 +19,7 @@ from consumer.ingest.metrics import webhooks_taken
 from consumer.kafka.checkpoints import checkpoint_views
 from consumer.kafka.connection import Connection
 from consumer.kafka.embedded import EmbeddedKafka, OnProgress
+from consumer.kafka.metrics import show_bytes
 from consumer.kafka.order_book import StoredOrderBook
 from consumer.kafka.order_feed import OrderFeed
 from consumer.kafka.order_file import own_file
@@ -116,13 +117,13 @@ class Service:
     async def run(self) -> None:
         """Work until ``end`` or cancelled; the first task that fails ends all of them and is raised."""
         try:
-            await self.host.run(self._take_no_more)
+            await self.host.run()
         except* DatabaseError as errors:  # every role asks the book, and any of them may find its file damaged
             discard_damaged([self.feed.book.view], errors)
             raise
 
     def end(self) -> None:
-        """Let ``run`` take no further webhook, finish those that are on their way, and return."""
+        """Let ``run`` take no further webhook, begin no further request, finish what is on its way, and return."""
         self.host.end()
 
     def kill(self) -> None:
@@ -163,7 +164,7 @@ class Service:
         host.add_task("rules", file.run)
         host.add_task("checkpoints", lambda: checkpoint_views(views))
         kafka = {"servers": connection.bootstrap_servers, "embedded": self._kafka is not None}
-        self._overview = Overview(host, kafka=kafka, webhooks=self._webhooks_taken)
+        self._overview = Overview(host, kafka=kafka, views=views, webhooks=self._webhooks_taken)
         token = await self._start_roles(parts)
         url = await self._serve_http(parts)
         if token:
@@ -187,6 +188,7 @@ class Service:
         host = self.host
         ttl = {account.name: account.decision_ttl for account in self.settings.accounts.values()}
         path = host.stack.enter_context(own_file(self.settings.data_dir / "views" / "orders"))
+        show_bytes("orders", path.parent, f"{path.name}*")
         book = StoredOrderBook(path, cluster_id=cluster.cluster_id, decision_ttl=ttl)
         feed = OrderFeed(connection, topics.stop_orders, book=book)
         await feed.start()
@@ -227,6 +229,7 @@ class Service:
         tries = PORTS_TO_TRY if self._next_free_port else 1
         port = await listen(runner, settings.host, settings.port, tries=tries, shared=workers > 0)
         host.stack.push_async_callback(self._take_no_more)
+        host.when_leaving(self._take_no_more)
         if workers:
             await start_workers(host, parts, self.settings, self._crew, count=workers, runner=runner, port=port)
         host.reachable(advertised_url(settings.host, port, settings.advertise))

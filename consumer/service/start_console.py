@@ -8,6 +8,7 @@ from consumer.console.page import page_routes
 from consumer.console.routes import console_routes
 from consumer.console.state import ConsoleState
 from consumer.console.stream import Live
+from consumer.kafka.metrics import show_bytes
 from consumer.kafka.only_here import only_here
 from consumer.kafka.rejected import RejectedLog
 from consumer.kafka.watch import OwnReading
@@ -57,6 +58,7 @@ async def start_console(host: Host, parts: Parts, settings: Settings, here: Held
 
 async def _start_ledger(host: Host, parts: Parts) -> LedgerView:
     path = host.stack.enter_context(only_here(parts.views, "console")).with_suffix(".sqlite")
+    show_bytes("console", path.parent, f"{path.name}*")
     ledger = LedgerView(parts.connection, parts.topics, parts.cluster, path)
     await ledger.start()
     host.stack.push_async_callback(ledger.stop)

@@ -10,10 +10,11 @@ from consumer.terminate.role import TerminateRole
 from consumer.terminate.shard import SCHEMA, TerminateShard
 from handlers.providers.table import PROVIDERS
 
-LOG_RECORDS_UNSAVED = 10_000
+PACE = Pace(save_at_records=10_000, save_silent_at_records=50_000)
 """A partition is saved before each commit, and sooner where many of its calls have changed, which the shard tells."""
-LEDGER_CACHE_KIBIBYTES = 16 * 1_024
-"""Only partitions that accounts fall on have anything to keep, and accounts are few."""
+LEDGER_CACHE_KIBIBYTES = 10 * 1_024
+"""Only partitions that accounts fall on have anything to keep, and accounts are few. A commit writes what has changed in it
+at one go, which takes some 30 ms of such a cache; what does not fit has been written before."""
 
 
 async def start_terminate(host: Host, parts: Parts, settings: Settings) -> TerminateRole:
@@ -25,9 +26,7 @@ async def start_terminate(host: Host, parts: Parts, settings: Settings) -> Termi
         return TerminateShard(view, topics=parts.topics, book=parts.feed.book, accounts=accounts, providers=PROVIDERS)
 
     names = [parts.topics.terminations.name, parts.topics.termination_log.name]
-    worker, reader = await start_worker(
-        host, parts, "terminate", names, open_shard, pace=Pace(save_at_records=LOG_RECORDS_UNSAVED)
-    )
+    worker, reader = await start_worker(host, parts, "terminate", names, open_shard, pace=PACE)
     role = TerminateRole(
         parts=LoopParts(worker, parts.producer, parts.topics, lambda: reader.generation),
         accounts=accounts,
@@ -35,4 +34,5 @@ async def start_terminate(host: Host, parts: Parts, settings: Settings) -> Termi
     )
     worker.on_folded(role.wake)
     host.add_task("dispatch", role.run)
+    host.when_leaving(role.leave)
     return role

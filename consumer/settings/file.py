@@ -13,6 +13,8 @@ import yaml
 
 from consumer.settings.problems import ConfigurationError, KeyPath, Problem, path_text
 
+PREFIX = "CALLBREAKER__"
+"""What the variables begin with that say single keys over those of the file (``overrides.py``)."""
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Braces end a plain scalar in {flow: style}, so a reference passes through YAML as private-use characters
 _OPEN, _CLOSE, _ESCAPED = "\ue000", "\ue001", "\ue002"

@@ -8,11 +8,10 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, get_args, get_origin
 
-from consumer.settings.file import Document, Place, parse, scalar
+from consumer.settings.file import PREFIX, Document, Place, parse, scalar
 from consumer.settings.keys import is_text, item_of, keys_of, shapes
 from consumer.settings.problems import ConfigurationError, KeyPath, Problem, path_text
 
-PREFIX = "CALLBREAKER__"
 _SAME = {"secret": "secrets", "secrets": "secret"}  # two ways to write one key
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from consumer.model.accounts import Account
 from consumer.model.provider import Provider
 from consumer.terminate.alarms import Alarms
+from consumer.terminate.breaker import Endpoint
 from consumer.terminate.desk import Desk, LoopParts, Owned
 from consumer.terminate.dispatcher import Dispatcher, Health
 from consumer.terminate.looking import Looking
@@ -18,7 +19,8 @@ from consumer.terminate.stopping import Stopping
 
 __all__ = ["AccountHealth", "AccountLoop", "LoopParts"]
 
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 18.0
+"""For a request that has just left, and for what has to be written of it."""
 LOOK_FURTHER_SECONDS = 0.05
 
 
@@ -78,12 +80,14 @@ class AccountLoop:
                 self._alarms.gone()
             self._owned = None
         elif self._owned is None or self._owned.shard is not shard:
-            self._owned = Owned(shard, self._new_dispatcher())
+            self._owned = Owned(shard, self._new_dispatcher(shard))
         return self._owned
 
-    def _new_dispatcher(self) -> Dispatcher:
-        limit = max(1, self._provider.capabilities.batch_limit)
-        return Dispatcher(self._account, now=self._clock.monotonic(), batch_limit=limit)
+    def _new_dispatcher(self, shard: TerminateShard) -> Dispatcher:
+        limit, moment = max(1, self._provider.capabilities.batch_limit), self._clock.monotonic()
+        dispatcher = Dispatcher(self._account, now=moment, batch_limit=limit)
+        shard.standing(self._account.name).hand_over(dispatcher, self._clock.now(), moment)
+        return dispatcher
 
     async def _sleep(self, seconds: float) -> None:
         """Wait until there may be something to do; other accounts get their turn in any case."""
@@ -109,7 +113,9 @@ class AccountLoop:
         moment, now = self._clock.monotonic(), self._clock.now()
         ready_at = dispatcher.next_at(moment)
         if ready_at > moment:
-            return min(ready_at - moment, self._parts.idle_seconds)
+            if dispatcher.is_open(moment, Endpoint.STOP):
+                return min(ready_at - moment, self._parts.idle_seconds)
+            return min(ready_at - moment, self._looking.start_one(owned, now))
         if (wait := self._gathers(owned, moment)) > 0:
             return min(wait, self._parts.idle_seconds)
         found = shard.chooser.to_send(self._account.name, now, dispatcher.batch_size, dispatcher.busy_ids)

@@ -1,11 +1,13 @@
 """What an account is loud about: alerts while nothing can be sent, the safety lever when what rules want stops working."""
 
 import logging
+from collections.abc import Iterator
 
 from consumer.kafka.order_feed import control_record
 from consumer.model.controls import Alert, Control, Lever
 from consumer.model.orders import Author
 from consumer.terminate import metrics
+from consumer.terminate.breaker import Endpoint
 from consumer.terminate.desk import Desk, Owned
 from consumer.terminate.dispatcher import Health
 
@@ -49,19 +51,13 @@ class Alarms:
         """Give the alerts that differ from what is known; one is over only once a request has gone well again."""
         now, name = self._desk.clock.now(), self._desk.name
         active = owned.shard.chooser.controls.alerts
-        texts = {
-            f"account-held/{name}": health.held
-            and f"{name} is held by its provider's answer, and one request a minute tries again: {health.held}",
-            f"provider-fails/{name}": health.breaker != "closed"
-            and f"{name} pauses because its provider fails, and tries again with one call",
-        }
         told: list[Control] = []
-        for alert, text in texts.items():
+        for alert, endpoint, text in _troubles(name, health):
             known = active.get(alert)
             if text and known is None:
                 logger.error("%s", text)
                 told.append(Alert(alert, text, now, by=TERMINATE.name))
-            elif not text and known is not None and health.last_success_at is not None:
+            elif not text and known is not None and endpoint in health.well:
                 told.append(Alert(alert, known.text, known.since, active=False, by=TERMINATE.name))
         return told
 
@@ -77,3 +73,16 @@ class Alarms:
             return []
         logger.error("the safety lever is pulled: %s: %s", self._desk.name, why)
         return [Lever(engaged=True, reason=f"{self._desk.name}: {why}", by=TERMINATE)]
+
+
+def _troubles(name: str, health: Health) -> Iterator[tuple[str, Endpoint, str | None]]:
+    """Give each alert there may be, with the endpoint it is about and its text; None while all is well."""
+    held, fails = health.held, health.breaker != "closed"
+    text = held and f"{name} is held by its provider's answer, and one request a minute tries again: {held}"
+    yield f"account-held/{name}", Endpoint.STOP, text
+    text = f"{name} pauses because its provider fails, and tries again with one call" if fails else None
+    yield f"provider-fails/{name}", Endpoint.STOP, text
+    for endpoint, what in ((Endpoint.LOOK, "how a call stands"), (Endpoint.HISTORY, "the call history")):
+        held = None if health.held else health.holds[endpoint]
+        text = held and f"{name} may not read {what}; stops go on, and one request a minute tries again: {held}"
+        yield f"unreadable-{endpoint}/{name}", endpoint, text

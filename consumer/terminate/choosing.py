@@ -15,7 +15,7 @@ from consumer.model.accounts import Account
 from consumer.model.controls import Controls
 from consumer.model.orders import EMERGENCY, Mode, OrderRecord, OrderState, Reach, effective_mode
 from consumer.model.terminations import Attempt, Result, State, Termination
-from consumer.terminate import covered
+from consumer.terminate import covered, earlier
 from consumer.terminate.entries import closed
 from consumer.terminate.gathering import Gathering
 
@@ -74,12 +74,12 @@ class Chooser:
         lane = EMERGENCY if self._lever_engaged else ANY_LANE
         place = self._passed_over.pop(account, FIRST_PLACE)
         first = self._ledger.to_send(account, now, limit, skip, up_to_lane=lane)
-        found = [t for t in first if self._plainly_wanted(t, now) or self._can_be_judged(t, now)]
+        found = [t for t in first if self._may_go(t, now, skip)]
         if len(found) == len(first):
             return found
         place = max(place, place_of(first[-1]))
         more = self._ledger.to_send(account, now, PASS_OVER_AT_ONCE, skip, after=place, up_to_lane=lane)
-        found += [t for t in more if self._can_be_judged(t, now)]
+        found += [t for t in more if self._may_go(t, now, skip)]
         if len(found) < limit and len(more) == PASS_OVER_AT_ONCE:
             self._passed_over[account] = place_of(more[-1])
         return found[:limit]
@@ -109,14 +109,19 @@ class Chooser:
                 self.emptied(account.name)
                 break
             for t in found:
-                if self._consider(t, batch, settled, now) or len(batch) == limit:
+                if self._consider(t, batch, settled, account, now) or len(batch) == limit:
                     return self._chosen(batch, settled)
                 skip.add(t.termination_id)
             found = None
         return self._chosen(batch, settled)
 
     def _consider(
-        self, t: Termination, batch: dict[str, Termination], settled: list[Attempt | Result], now: float
+        self,
+        t: Termination,
+        batch: dict[str, Termination],
+        settled: list[Attempt | Result],
+        account: Account,
+        now: float,
     ) -> bool:
         """Take ``t`` into the batch or settle it; says whether nothing more may go into this request."""
         plainly = self._plainly_wanted(t, now)
@@ -128,6 +133,8 @@ class Chooser:
             and (shared := covered.shared_request(t, self._book, self._ledger.get))
         ):
             settled += shared
+        elif t.episode and (made := earlier.shared_request(t, self._ledger.get, account.confirm_within)):
+            settled += made
         elif t.scope is not None:
             if not batch:
                 batch[t.call_id] = t
@@ -150,6 +157,12 @@ class Chooser:
         found = (self._ledger.get(one) for one in ids)
         judged = (t for t in found if t and not t.state.over and self._can_be_judged(t, now))
         return tuple(t for t in judged if not self._no_longer_wanted(t, now))
+
+    def _may_go(self, t: Termination, now: float, busy: AbstractSet[str]) -> bool:
+        """Whether it can be judged, and no request for an earlier episode of the call is under way."""
+        if t.episode and earlier.is_asked_for(t, busy):
+            return False
+        return self._plainly_wanted(t, now) or self._can_be_judged(t, now)
 
     def _can_be_judged(self, t: Termination, now: float) -> bool:
         """Whether an order enforces it, or all of them are known and none is still to be let through.

@@ -8,12 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 from consumer.kafka.clock import SYSTEM_CLOCK, Clock
-from consumer.kafka.producer import Producer
+from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.topics import Topics
 from consumer.kafka.worker import FoldingWorker
 from consumer.model.accounts import Account
 from consumer.model.provider import Answer, Provider
 from consumer.model.terminations import AnswerClass, Record, Termination
+from consumer.terminate.breaker import Endpoint
 from consumer.terminate.dispatcher import Dispatcher
 from consumer.terminate.entries import Request
 from consumer.terminate.inspector import Inspector
@@ -73,9 +74,11 @@ class Desk:
         """Whether the shard is still this worker's, and its view open."""
         return self.parts.worker.shards.get(self.parts.topics.partition_of_account(self.name)) is shard
 
-    def start(self, owned: Owned, request: Request, work: Coroutine[Any, Any, None]) -> None:
+    def start(
+        self, owned: Owned, request: Request, work: Coroutine[Any, Any, None], endpoint: Endpoint = Endpoint.STOP
+    ) -> None:
         """Begin a request; its token has been taken."""
-        owned.dispatcher.started(request.request_id, request.termination_ids)
+        owned.dispatcher.started(request.request_id, request.termination_ids, endpoint)
         task = asyncio.create_task(work, name=f"{self.name} {request.request_id}")
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._finished(owned.dispatcher, request, done))
@@ -100,20 +103,24 @@ class Desk:
                 await asyncio.wait(late)
         await self.sender.close()
 
-    async def log(self, shard: TerminateShard, records: Sequence[Record]) -> None:
-        """Write to ``termination-log``, and wait until it is written."""
-        await self.parts.producer.publish_all(shard.records(records))
+    async def log(self, shard: TerminateShard, records: Sequence[Record]) -> Sequence[OutRecord]:
+        """Write to ``termination-log``, and wait until it is written; gives what was."""
+        written = shard.records(records)
+        await self.parts.producer.publish_all(written)
+        return written
 
     async def log_and_learn(self, shard: TerminateShard, records: Sequence[Record]) -> None:
-        """Write, and know it at once: what is read back from the log says the same once more."""
-        await self.log(shard, records)
-        if self.holds(shard):
-            for record in records:
-                shard.ledger.fold(record)
+        """Write, and know it at once, long before it is read back from the log where much is waiting there."""
+        written = await self.log(shard, records)
+        if self.holds(shard) and (following := shard.learn(records, written, self.clock.now())):
+            await self.parts.producer.publish_all(following)
 
-    async def departure(self, dispatcher: Dispatcher) -> None:
-        """Wait until the request may leave: writing its attempts takes a varying time, and two may have come together."""
-        while not dispatcher.try_depart(moment := self.clock.monotonic()):
+    async def departure(self, dispatcher: Dispatcher, request: Request) -> None:
+        """Wait until the request may leave: writing its attempts takes a varying time, and two may have come together.
+
+        Where this worker is ``ending``, nothing leaves any more, and nothing is waited for.
+        """
+        while not self.ending and not dispatcher.try_depart(request.request_id, moment := self.clock.monotonic()):
             await asyncio.sleep(max(0.001, dispatcher.departure_at(moment) - moment))
 
     async def token(self, dispatcher: Dispatcher) -> None:

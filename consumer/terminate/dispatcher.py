@@ -4,24 +4,19 @@ The owner asks ``next_at``, takes the token with ``try_start``, *then* chooses t
 """
 
 from collections import deque
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from consumer.model.accounts import LARGEST_BATCH, Account
 from consumer.model.provider import Answer
 from consumer.model.terminations import AnswerClass
+from consumer.terminate.breaker import Breaker, Endpoint
 from consumer.terminate.rate import RateLimit
 from consumer.terminate.retries import Retries
 
-FIRST_CONCURRENT = 4
-BREAKER_FAILURES = 5
-BREAKER_LATEST = 20
-"""The breaker opens after so many failures in a row, or when half of so many latest answers are failures."""
 NOWHERE_FROM = 5
 """So many requests in a row for which there was nothing there, and it is the address that is wrong, not the ids."""
-BREAKER_SECONDS = (30.0, 60.0, 120.0, 300.0)
-PROBE_SECONDS = 60.0
-THROTTLE_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 HOLDING = {AnswerClass.CREDENTIALS, AnswerClass.PERMISSION, AnswerClass.CONFIGURATION}
 FAILING = {AnswerClass.UNKNOWN, AnswerClass.NOT_SENT}
@@ -29,14 +24,28 @@ FAILING = {AnswerClass.UNKNOWN, AnswerClass.NOT_SENT}
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How an account's sending goes, for the page and the metrics. Times are on the clock that ``now`` was taken from."""
+    """How an account's sending goes, for the page and the metrics. Times are on the clock that ``now`` was taken from.
 
-    breaker: str
-    held: str | None
+    ``breakers`` and ``holds`` are of each endpoint, ``well`` are those that have answered; ``last_success_at`` is of any.
+    """
+
+    breakers: Mapping[Endpoint, str]
+    holds: Mapping[Endpoint, str | None]
+    well: frozenset[Endpoint]
     last_success_at: float | None
     requests: int
     in_flight: int
     concurrency: int
+
+    @property
+    def breaker(self) -> str:
+        """The state of the breaker of requests that stop calls."""
+        return self.breakers[Endpoint.STOP]
+
+    @property
+    def held(self) -> str | None:
+        """The refusal because of which no calls are stopped."""
+        return self.holds[Endpoint.STOP]
 
 
 class Dispatcher:
@@ -49,19 +58,13 @@ class Dispatcher:
         self._departures = RateLimit(limit.requests_per_second, limit.burst, now=now)
         self._batch_size = min(account.batch.size, batch_limit)
         self._most = limit.concurrency
-        self._concurrency = min(FIRST_CONCURRENT, self._most)
-        self._failures = 0
-        self._latest: deque[bool] = deque(maxlen=BREAKER_LATEST)
-        self._trips = 0
-        self._throttles = 0
-        self._throttled_until = 0.0
-        self._closed_until = 0.0
-        self._half_open = False
-        self._held: str | None = None
+        self._breakers = {endpoint: Breaker(self._most) for endpoint in Endpoint}
+        self._account = Breaker(self._most)
         self._nowhere = 0
-        self._last_success_at: float | None = None
         self._requests = 0
-        self._active: set[str] = set()
+        self._active: dict[str, tuple[float, Endpoint]] = {}
+        self._taken_at = now
+        self._departed: dict[str, float] = {}
         self._unfolded: dict[str, tuple[str, ...]] = {}
         self._busy: set[str] = set()
         self.pinned: deque[tuple[str, ...]] = deque()
@@ -74,7 +77,7 @@ class Dispatcher:
     @property
     def batch_size(self) -> int:
         """How many calls the next request may name: one while it is only a probe."""
-        return 1 if self._half_open or self._held else self._batch_size
+        return 1 if self._account.probes or self._breakers[Endpoint.STOP].probes else self._batch_size
 
     def next_pinned(self) -> tuple[str, ...]:
         """Take the next part of a batch that was set aside; no more of it than a request may name now."""
@@ -83,17 +86,23 @@ class Dispatcher:
             self.pinned.appendleft(ids[self.batch_size :])
         return ids[: self.batch_size]
 
-    def next_at(self, now: float) -> float:
+    def next_at(self, now: float, endpoint: Endpoint = Endpoint.STOP) -> float:
         """The earliest time the next request may leave; infinity while too many are in flight."""
-        limit = 1 if self._half_open or self._held else self._concurrency
-        if len(self._active) >= limit:
+        in_flight = len(self._active)
+        if in_flight >= self._most or (self._account.probes and in_flight):
             return float("inf")
-        return max(self._rate.next_at(now), self._closed_until)
+        to_it = sum(1 for _, other in self._active.values() if other is endpoint)
+        return max(self._rate.next_at(now), self._account.next_at(0), self._breakers[endpoint].next_at(to_it))
 
-    def try_start(self, now: float) -> bool:
+    def is_open(self, now: float, endpoint: Endpoint) -> bool:
+        """Whether an endpoint may be asked, as soon as the rate allows it and others have been answered."""
+        return self._account.is_open(now) and self._breakers[endpoint].is_open(now)
+
+    def try_start(self, now: float, endpoint: Endpoint = Endpoint.STOP) -> bool:
         """Take the token for one request."""
-        started = self.next_at(now) <= now and self._rate.try_take(now)
+        started = self.next_at(now, endpoint) <= now and self._rate.try_take(now)
         if started:
+            self._taken_at = now
             self._retries.sent(now)
         return started
 
@@ -101,9 +110,12 @@ class Dispatcher:
         """Take the token for one more request of something that is already under way."""
         return self._rate.try_take(now)
 
-    def try_depart(self, now: float) -> bool:
+    def try_depart(self, request_id: str, now: float) -> bool:
         """Let a request that has its token leave, unless that would be too close to the ones before."""
-        return self._departures.try_take(now)
+        leaves = self._departures.try_take(now)
+        if leaves:
+            self._departed[request_id] = now
+        return leaves
 
     def departure_at(self, now: float) -> float:
         """The earliest time at which a request may leave."""
@@ -113,8 +125,8 @@ class Dispatcher:
         """The earliest time at which the rate allows a request."""
         return self._rate.next_at(now)
 
-    def started(self, request_id: str, termination_ids: tuple[str, ...]) -> None:
-        self._active.add(request_id)
+    def started(self, request_id: str, termination_ids: tuple[str, ...], endpoint: Endpoint = Endpoint.STOP) -> None:
+        self._active[request_id] = self._taken_at, endpoint
         self._unfolded[request_id] = termination_ids
         self._busy.update(termination_ids)
         self._requests += 1
@@ -143,61 +155,60 @@ class Dispatcher:
 
     def answered(self, request_id: str, answer: Answer, now: float) -> float:
         """Learn from an answer; gives the time before which its calls are not to be sent again."""
-        self._active.discard(request_id)
+        endpoint = self._has_arrived(request_id, answer, now)
+        breaker = self._breakers[endpoint]
         if answer.answer is AnswerClass.THROTTLED:
-            return self._throttled(answer, now)
-        self._throttles = 0
+            return self._throttled(endpoint, answer, now)
         if answer.answer in HOLDING:
-            self._held = f"{answer.answer}: {answer.detail}" if answer.detail else str(answer.answer)
-            self._closed_until = now + PROBE_SECONDS
+            self._account.put_off(now)
+            of_all = answer.answer is AnswerClass.CREDENTIALS  # the key opens every endpoint or none
+            (self._account if of_all else breaker).refused(answer, now)
             return now
         if answer.answer in FAILING:
-            return self._failed(answer, now)
-        self._held = None
-        self._latest.append(False)
-        self._failures = self._trips = 0
-        self._half_open = False
-        self._closed_until = 0.0
-        self._concurrency = min(self._most, self._concurrency + 1)
-        self._last_success_at = now
+            return self._failed(endpoint, answer, now)
+        self._account.succeeded(now)
+        breaker.succeeded(now)
         return now
 
+    def _has_arrived(self, request_id: str, answer: Answer, now: float) -> Endpoint:
+        """Let the rate count a request from when its answer was there; one without an answer may still be on its way."""
+        taken_at, endpoint = self._active.pop(request_id, (None, Endpoint.STOP))
+        departed_at = self._departed.pop(request_id, None)
+        if answer.answer in FAILING:
+            return endpoint
+        if taken_at is not None:
+            self._rate.arrived(taken_at, now)
+        if departed_at is not None:
+            self._departures.arrived(departed_at, now)
+        return endpoint
+
     def health(self, now: float) -> Health:
-        breaker = "closed"
-        if self._half_open:
-            breaker = "open" if now < self._closed_until else "half_open"
-        return Health(breaker, self._held, self._last_success_at, self._requests, len(self._active), self._concurrency)
+        stops = self._breakers[Endpoint.STOP]
+        return Health(
+            {endpoint: breaker.state(now) for endpoint, breaker in self._breakers.items()},
+            {endpoint: self._account.held or breaker.held for endpoint, breaker in self._breakers.items()},
+            frozenset(e for e, breaker in self._breakers.items() if breaker.last_success_at is not None),
+            self._account.last_success_at,
+            self._requests,
+            len(self._active),
+            stops.concurrency,
+        )
 
-    def _throttled(self, answer: Answer, now: float) -> float:
-        if now >= self._throttled_until:  # what else was in flight is refused for the same reason
-            self._throttles = min(self._throttles + 1, len(THROTTLE_SECONDS))
-            self._concurrency = max(1, self._concurrency // 2)
-        wait = answer.retry_after_seconds or THROTTLE_SECONDS[max(self._throttles, 1) - 1]
-        self._throttled_until = max(self._throttled_until, now + wait)
-        self._rate.block_until(self._throttled_until)
-        self._probe_later(now)
-        return now + wait
+    def _throttled(self, endpoint: Endpoint, answer: Answer, now: float) -> float:
+        """Wait as long as is asked for; where stops must, whatever else there is to ask waits too."""
+        until = self._breakers[endpoint].throttled(answer.retry_after_seconds, now)
+        self._account.put_off(now)
+        if endpoint is Endpoint.STOP:
+            self._rate.block_until(until)
+        return until
 
-    def _probe_later(self, now: float) -> None:
-        """Keep to one probe a minute while a refusal stands that this answer says nothing about."""
-        if self._held:
-            self._closed_until = max(self._closed_until, now + PROBE_SECONDS)
-
-    def _failed(self, answer: Answer, now: float) -> float:
-        self._failures += 1
-        self._latest.append(True)
-        self._concurrency = max(1, self._concurrency // 2)
-        if answer.retry_after_seconds:
-            self._rate.block_until(now + answer.retry_after_seconds)
-        already_open = self._half_open and now < self._closed_until  # this one left before the breaker opened
-        self._probe_later(now)
-        half = len(self._latest) == BREAKER_LATEST and 2 * sum(self._latest) >= BREAKER_LATEST
-        if (self._failures >= BREAKER_FAILURES or half) and not already_open:
-            self._latest.clear()
-            self._half_open = True
-            self._closed_until = now + BREAKER_SECONDS[min(self._trips, len(BREAKER_SECONDS) - 1)]
-            self._trips += 1
-        wait = answer.retry_after_seconds or RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1]
+    def _failed(self, endpoint: Endpoint, answer: Answer, now: float) -> float:
+        wait = answer.retry_after_seconds
+        in_a_row = self._breakers[endpoint].failed(wait, now)
+        self._account.put_off(now)
+        if wait and endpoint is Endpoint.STOP:
+            self._rate.block_until(now + wait)
+        wait = wait or RETRY_SECONDS[min(in_a_row, len(RETRY_SECONDS)) - 1]
         return self._retries.turn(now + wait, now)
 
 

@@ -4,6 +4,7 @@ from consumer.model.orders import OrderRecord
 from consumer.model.provider import Answer, HistoryQuery
 from consumer.model.terminations import AnswerClass, Record, Termination
 from consumer.terminate import looks, metrics
+from consumer.terminate.breaker import Endpoint
 from consumer.terminate.desk import Desk, Owned
 from consumer.terminate.dispatcher import Dispatcher
 from consumer.terminate.entries import Request
@@ -21,15 +22,13 @@ class Looking:
         self._desk = desk
         self._provider = desk.provider
         self._reconciler = Reconciler(desk.account.reconcile.every)
-        self._looks_from = 0.0
+        self._from = dict.fromkeys(Endpoint, 0.0)
         self._sweeping = False
 
     def start_one(self, owned: Owned, now: float) -> float:
         """Look at what is unconfirmed, else read a page of the history; gives how long to wait before looking again."""
         dispatcher = owned.dispatcher
         moment, idle = self._desk.clock.monotonic(), self._desk.parts.idle_seconds
-        if moment < self._looks_from:
-            return idle
         busy = dispatcher.busy_ids
         due = [
             t
@@ -38,56 +37,64 @@ class Looking:
         ]
         if due and self._sweeping and self._can_sweep(due[0]):
             return idle  # one sweep at a time: what is due by then goes into the next
-        if due and dispatcher.try_start(moment):
-            self._start_look(owned, due)
+        if due and self._start_look(owned, due, moment):
             return 0.0
-        if self._provider.capabilities.history and not due:
+        if due and self._may(dispatcher, moment, Endpoint.LOOK):
+            return idle  # only the rate is in their way
+        if self._provider.capabilities.history and self._may(dispatcher, moment, Endpoint.HISTORY):
             orders = owned.shard.orders_to_sweep_for(self._desk.name, now)
             page = self._reconciler.next_page(queries_for(orders), moment)
             if page is not None:
-                if not dispatcher.try_start(moment):
+                if not dispatcher.try_start(moment, Endpoint.HISTORY):
                     self._reconciler.postponed()
                     return idle
                 request = Request(f"page-{self._desk.parts.new_id()}", ())
-                self._desk.start(owned, request, self._read_page(dispatcher, request, page))
+                self._desk.start(owned, request, self._read_page(dispatcher, request, page), Endpoint.HISTORY)
                 return 0.0
-        return idle if due else self._look_up_named(owned, now)
+        return self._look_up_named(owned, now)
 
     def _look_up_named(self, owned: Owned, now: float) -> float:
         """Look up a call that an order names by id and about which nothing was decided."""
         idle = self._desk.parts.idle_seconds
-        if not self._provider.capabilities.look_up:
+        moment = self._desk.clock.monotonic()
+        if not (self._provider.capabilities.look_up and self._may(owned.dispatcher, moment, Endpoint.LOOK)):
             return idle
         orders = owned.shard.orders_naming_calls(self._desk.name, now)
         named = self._reconciler.next_named(orders, owned.shard.is_decided, now)
         if named is None:
             return idle
-        if not owned.dispatcher.try_start(self._desk.clock.monotonic()):
+        if not owned.dispatcher.try_start(moment, Endpoint.LOOK):
             self._reconciler.named_later(*named)
             return idle
         request = Request(f"look-{self._desk.parts.new_id()}", ())
-        self._desk.start(owned, request, self._look_up(owned, request, named))
+        self._desk.start(owned, request, self._look_up(owned, request, named), Endpoint.LOOK)
         return 0.0
 
     def _can_sweep(self, t: Termination) -> bool:
         return bool(t.campaign_id) and not t.scope and self._provider.capabilities.history
 
-    def _start_look(self, owned: Owned, due: list[Termination]) -> None:
-        """Look at the one that is due longest, or at many of one campaign through its history."""
-        t = due[0]
+    def _start_look(self, owned: Owned, due: list[Termination], moment: float) -> bool:
+        """Look at the one that is due longest, or at many of one campaign through its history; says whether it may."""
+        t, dispatcher = due[0], owned.dispatcher
         same = [one for one in due if one.campaign_id == t.campaign_id and not one.scope]
-        if len(same) >= HISTORY_FROM and self._can_sweep(t):
+        if len(same) >= HISTORY_FROM and self._can_sweep(t) and self._may(dispatcher, moment, Endpoint.HISTORY):
+            if not dispatcher.try_start(moment, Endpoint.HISTORY):
+                return False
             self._sweeping = True
             request = Request(f"sweep-{self._desk.parts.new_id()}", tuple(same))
-            self._desk.start(owned, request, self._sweep(owned, request, HistoryQuery(t.campaign_id)))
-        else:
-            request = Request(f"look-{self._desk.parts.new_id()}", (t,))
-            self._desk.start(owned, request, self._look_at(owned, request))
+            work = self._sweep(owned, request, HistoryQuery(t.campaign_id))
+            self._desk.start(owned, request, work, Endpoint.HISTORY)
+            return True
+        if not (self._may(dispatcher, moment, Endpoint.LOOK) and dispatcher.try_start(moment, Endpoint.LOOK)):
+            return False
+        request = Request(f"look-{self._desk.parts.new_id()}", (t,))
+        self._desk.start(owned, request, self._look_at(owned, request), Endpoint.LOOK)
+        return True
 
     async def _look_at(self, owned: Owned, request: Request) -> None:
         t = request.batch[0]
         answer, found = await self._desk.look(owned.dispatcher, t)
-        self._note(owned.dispatcher, request, answer)
+        self._note(owned.dispatcher, request, answer, Endpoint.LOOK)
         if t.scope is not None and self._provider.capabilities.by_id and self._desk.holds(owned.shard):
             found = looks.compared(t, found, owned.shard.known_waiting(t))
         await self._desk.log_and_learn(owned.shard, found)
@@ -119,7 +126,7 @@ class Looking:
                 await desk.log_and_learn(owned.shard, records)
                 following, pages = page.following, pages - 1
                 await desk.token(dispatcher)
-            self._note(dispatcher, request, answer)
+            self._note(dispatcher, request, answer, Endpoint.HISTORY)
             if answer.answer is AnswerClass.ACCEPTED:
                 await self._look_at_each(owned, list(open_calls.values()))
         finally:
@@ -139,7 +146,7 @@ class Looking:
 
     async def _read_page(self, dispatcher: Dispatcher, request: Request, query: HistoryQuery) -> None:
         page = await self._desk.inspector.page(query)
-        self._note(dispatcher, request, page.answer)
+        self._note(dispatcher, request, page.answer, Endpoint.HISTORY)
         dispatcher.folded(request.request_id)
         if page.answer.answer is not AnswerClass.ACCEPTED:
             self._reconciler.failed()
@@ -150,9 +157,13 @@ class Looking:
 
     async def _look_up(self, owned: Owned, request: Request, named: tuple[OrderRecord, str]) -> None:
         look = await self._desk.inspector.look_up(named[1])
-        self._note(owned.dispatcher, request, look.answer)
+        self._note(owned.dispatcher, request, look.answer, Endpoint.LOOK)
         await self._desk.log_and_learn(owned.shard, looks.records_of_named(*named, look, self._desk.clock.now()))
         owned.dispatcher.folded(request.request_id)
 
-    def _note(self, dispatcher: Dispatcher, request: Request, answer: Answer) -> None:
-        self._looks_from = dispatcher.answered(request.request_id, answer, self._desk.clock.monotonic())
+    def _may(self, dispatcher: Dispatcher, moment: float, endpoint: Endpoint) -> bool:
+        """Whether nothing but the rate and what is in flight is in the way."""
+        return moment >= self._from[endpoint] and dispatcher.is_open(moment, endpoint)
+
+    def _note(self, dispatcher: Dispatcher, request: Request, answer: Answer, endpoint: Endpoint) -> None:
+        self._from[endpoint] = dispatcher.answered(request.request_id, answer, self._desk.clock.monotonic())

@@ -4,6 +4,7 @@ from contextlib import suppress
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from consumer.terminate.breaker import Endpoint
 from consumer.terminate.dispatcher import Health
 
 REQUESTS = Counter(
@@ -17,9 +18,15 @@ BACKLOG = Gauge("callbreaker_terminate_backlog", "Terminations that wait for a r
 IN_FLIGHT = Gauge("callbreaker_terminate_requests_in_flight", "Requests that wait for their answer.", ["account"])
 CONCURRENCY = Gauge("callbreaker_terminate_concurrency", "How many requests may be in flight now.", ["account"])
 BREAKER = Gauge(
-    "callbreaker_terminate_breaker", "1 for the state that the account's breaker is in.", ["account", "state"]
+    "callbreaker_terminate_breaker",
+    "1 for the state that the breaker of an endpoint (stop, look, history) is in.",
+    ["account", "endpoint", "state"],
 )
-HELD = Gauge("callbreaker_terminate_held", "1 while the provider refuses the account as a whole.", ["account"])
+HELD = Gauge(
+    "callbreaker_terminate_held",
+    "1 while the provider refuses what an endpoint is asked.",
+    ["account", "endpoint"],
+)
 BREAKER_STATES = ("closed", "half_open", "open")
 
 
@@ -28,17 +35,20 @@ def show(account: str, health: Health, backlog: int) -> None:
     BACKLOG.labels(account).set(backlog)
     IN_FLIGHT.labels(account).set(health.in_flight)
     CONCURRENCY.labels(account).set(health.concurrency)
-    HELD.labels(account).set(health.held is not None)
-    for state in BREAKER_STATES:
-        BREAKER.labels(account, state).set(state == health.breaker)
+    for endpoint, held in health.holds.items():
+        HELD.labels(account, endpoint).set(held is not None)
+        for state in BREAKER_STATES:
+            BREAKER.labels(account, endpoint, state).set(state == health.breakers[endpoint])
 
 
 def hide(account: str) -> None:
     """Show nothing of an account that another worker owns now."""
-    for gauge in (BACKLOG, IN_FLIGHT, CONCURRENCY, HELD):
+    for gauge in (BACKLOG, IN_FLIGHT, CONCURRENCY):
         _remove(gauge, account)
-    for state in BREAKER_STATES:
-        _remove(BREAKER, account, state)
+    for endpoint in Endpoint:
+        _remove(HELD, account, endpoint)
+        for state in BREAKER_STATES:
+            _remove(BREAKER, account, endpoint, state)
 
 
 def _remove(gauge: Gauge, *labels: str) -> None:

@@ -11,6 +11,7 @@ from consumer.model.accounts import Account
 from consumer.model.provider import Capabilities, Provider
 from consumer.model.terminations import AnswerClass, State, Termination
 
+SEND_NOW = NextStep("send")
 MAX_SENDS = 3
 UNANSWERED_SECONDS = 30.0
 """After a crash between request and answer: longer than a request may take and than a lost partition may stay ours."""
@@ -25,11 +26,12 @@ def next_step(t: Termination, account: Account, capabilities: Capabilities) -> N
     Nothing while only the log tells of it: the decision, which says what it is aimed at, is still to be read.
     """
     state = t.state
-    due = _due(t, state, account)
-    if due is None or t.decided_status is None:
+    if state.over or t.decided_status is None:
         return NOTHING
     if state is State.WAITING:
-        return NextStep("send", due)
+        refused = t.last_answer
+        return NextStep("send", refused.retry_at) if refused else SEND_NOW
+    due = _due(t, state, account)
     look = t.looked_since
     if look is None and can_look(t, capabilities):
         return NextStep("look", due)
@@ -56,24 +58,19 @@ def must_look_first(t: Termination, capabilities: Capabilities) -> bool:
     return capabilities.look_before_stop
 
 
-def _due(t: Termination, state: State, account: Account) -> float | None:
-    """From when on something is to be done; None where nothing is."""
+def _due(t: Termination, state: State, account: Account) -> float:
+    """From when on something is to be done about one that was asked for."""
     answer = t.last_answer
-    match state:
-        case State.WAITING:
-            return answer.retry_at if answer else 0.0
-        case State.REQUESTED:
-            return t.attempts[-1].at + UNANSWERED_SECONDS
-        case State.UNKNOWN if answer and answer.answer is AnswerClass.NONE_TERMINABLE:
-            return answer.at + NONE_TERMINABLE_SECONDS
-        case State.UNKNOWN if answer:
-            wait = BACKOFF_SECONDS[min(max(t.sends, 1), len(BACKOFF_SECONDS)) - 1]
-            return max(answer.at + wait, answer.retry_at)
-        case State.ACCEPTED:
-            accepted = max((r.at for r in t.results if r.answer is AnswerClass.ACCEPTED), default=0.0)
-            return max(accepted, answer.at if answer else 0.0) + account.confirm_within
-        case _:
-            return None
+    if answer is None:
+        return t.attempts[-1].at + UNANSWERED_SECONDS
+    if state is State.ACCEPTED:
+        return max(r.at for r in t.results if r is answer or r.answer is AnswerClass.ACCEPTED) + account.confirm_within
+    if answer.answer is AnswerClass.NONE_TERMINABLE:
+        return answer.at + NONE_TERMINABLE_SECONDS
+    if not t.attempts[-1].n:
+        return answer.retry_at  # the request of an earlier episode
+    wait = BACKOFF_SECONDS[min(max(t.sends, 1), len(BACKOFF_SECONDS)) - 1]
+    return max(answer.at + wait, answer.retry_at)
 
 
 def closing_outcome(t: Termination) -> tuple[State, str]:

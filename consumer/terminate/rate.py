@@ -7,11 +7,12 @@ just sent, so it starts as if everything had been: its first request leaves afte
 """
 
 import math
-from collections import deque
+from bisect import bisect_left, insort
 
 WINDOW_SECONDS = 1.0
 SLACK_SECONDS = 0.03
-"""Added to the window: two requests may travel at different speeds and meet closer together at the provider."""
+"""So long a request may travel: two that leave further apart may meet closer together at the provider. One that has been
+answered sooner than that has arrived by then, and the window begins there."""
 
 
 class RateLimit:
@@ -23,7 +24,7 @@ class RateLimit:
         self._tokens = 0.0
         self._at = now
         self._window = max(burst, math.ceil(requests_per_second))
-        self._sent = deque([now] * self._window, maxlen=self._window)
+        self._arrived_by = [now + SLACK_SECONDS] * self._window
         self._blocked_until = 0.0
 
     def try_take(self, now: float) -> bool:
@@ -31,15 +32,24 @@ class RateLimit:
         if self.next_at(now) > now:
             return False
         self._tokens -= 1.0
-        self._sent.append(now)
+        del self._arrived_by[0]
+        insort(self._arrived_by, now + SLACK_SECONDS)
         return True
+
+    def arrived(self, taken_at: float, now: float) -> None:
+        """Note that the request whose token was taken then has been answered by now."""
+        by = taken_at + SLACK_SECONDS
+        n = bisect_left(self._arrived_by, by)
+        if now < by and n < self._window and self._arrived_by[n] == by:
+            del self._arrived_by[n]
+            insort(self._arrived_by, now)
 
     def next_at(self, now: float) -> float:
         """The earliest time at which a request may leave; ``now`` or before for at once."""
         self._tokens = min(float(self._burst), self._tokens + max(0.0, now - self._at) * self._rate)
         self._at = max(self._at, now)
         bucket = now if self._tokens >= 1.0 - 1e-9 else now + (1.0 - self._tokens) / self._rate
-        window = self._sent[0] + WINDOW_SECONDS + SLACK_SECONDS
+        window = self._arrived_by[0] + WINDOW_SECONDS
         return max(bucket, window, self._blocked_until)
 
     def block_until(self, moment: float) -> None:

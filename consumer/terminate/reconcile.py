@@ -19,7 +19,8 @@ FIRST_SWEEP_SECONDS = 5.0
 NAMED_AT_ONCE = 500
 """So many named calls are checked against the ledger in one go; an order may name 10,000."""
 
-State = tuple[Status | None, int | None]
+State = tuple[Status | None, int | None, bool]
+"""How a call was listed last, and whether a listing has ever told of its campaign."""
 
 
 def queries_for(orders: Iterable[OrderRecord]) -> tuple[HistoryQuery, ...]:
@@ -115,8 +116,9 @@ class Reconciler:
         self._named.pop((record.order.order_id, call_id), None)
 
     def _is_news(self, event: CallEvent) -> bool:
-        state = (event.status, event.attempt)
-        if self._known.get(event.call_id) == state:
+        known = self._known.get(event.call_id)
+        state = (event.status, event.attempt, event.campaign_id is not None or (known is not None and known[2]))
+        if known == state:
             return False
         self._known[event.call_id] = state
         _trim(self._known)

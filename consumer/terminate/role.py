@@ -21,6 +21,7 @@ class TerminateRole:
         self._loops = {
             account.name: AccountLoop(account, providers[account.provider], parts) for account in accounts.values()
         }
+        self._running: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
         """Look at every account's backlog now."""
@@ -37,7 +38,13 @@ class TerminateRole:
         return {account: health for account, health in found.items() if health}
 
     async def run(self) -> None:
-        """Send until cancelled; what is in flight then is finished within a grace period."""
+        """Send until cancelled or told to ``leave``; what is in flight then is finished within a grace period."""
         async with asyncio.TaskGroup() as group:
-            for name, loop in self._loops.items():
-                group.create_task(loop.run(), name=f"terminate {name}")
+            self._running = {group.create_task(loop.run(), name=f"terminate {n}") for n, loop in self._loops.items()}
+
+    async def leave(self) -> None:
+        """Begin no further request, and wait until those that are in flight are answered and written down."""
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)

@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby, islice
 
 from consumer.kafka.clock import SYSTEM_CLOCK, Clock
 from consumer.kafka.ledger import SCHEMA, Ledger
@@ -21,13 +22,18 @@ from consumer.model.terminations import Attempt, Decision, Ended, Record, Result
 from consumer.terminate import covered, endings, metrics
 from consumer.terminate.choosing import Chooser
 from consumer.terminate.entries import closed
+from consumer.terminate.handover import Standing
 from consumer.terminate.next_step import StepOf, closing_outcome
 from consumer.terminate.trust import Trust
 
 logger = logging.getLogger(__name__)
 
-SAVE_AT = 5_000
+SAVE_AT = 10_000
 """So many terminations may change before they are saved: mostly a request's attempts and outcomes are then written as one."""
+SAVE_AT_BEHIND = 20_000
+"""And so many while the log is replayed: what became of them meanwhile is written once."""
+LEARNED_AT_MOST = 1_000
+"""So many records of our own are recognised when they are read back; any other is folded again, to no effect."""
 CLOSE_AT_ONCE = 500
 NAMING_AT_ONCE = 50
 
@@ -48,7 +54,8 @@ class TerminateShard:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.view = view
-        self.ledger = Ledger(view.connection, StepOf(accounts, providers))
+        keep_seconds = topics.termination_log.retention_seconds
+        self.ledger = Ledger(view.connection, StepOf(accounts, providers), keep_seconds=keep_seconds)
         self.caught_up = False
         self._topics = topics
         self._book = book
@@ -62,33 +69,73 @@ class TerminateShard:
         self.ledger.on_change(self._watch)
         self._named_after: dict[str, Place] = {}
         self._answered: dict[str, set[str]] = {}
+        self._standing: dict[str, Standing] = {}
+        self._learned: dict[bytes | None, None] = {}
 
     @property
     def dirty(self) -> bool:
-        return self.ledger.dirty
+        # Whatever is folded here is read back from the log too, and saved with that.
+        return self.urgent or self.ledger.forgetting
 
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
-        read = [(record.timestamp / 1_000, changes) for record in records if (changes := _read(record))]
+        news = [record for record in records if self._learned.pop(record.value, 0) is not None]
+        read = [(record.timestamp / 1_000, changes) for record in news if (changes := _read(record))]
         self.ledger.load(change.termination_id for _, changes in read for change in changes)
         outputs: list[OutRecord] = []
+        came: dict[tuple[str, int, bool], Termination] = {}
         for logged_at, changes in read:
-            for change in changes:
-                outputs += self._fold_one(change, logged_at, live=live)
+            outputs += self._fold_record(changes, logged_at, came, live=live)
+        for (_, _, bulk), t in came.items():
+            self.chooser.came(t, bulk=bulk)
         return outputs
 
-    def _fold_one(self, change: Record, logged_at: float, *, live: bool) -> list[OutRecord]:
-        before, after = self.ledger.fold(change)
-        self._notice(change, after)
-        if not live or after is None:
-            return []
-        if isinstance(change, Attempt) and not self.ledger.count_of(change.account, State.MISSED):
-            return []  # nothing that this attempt could turn out to have stopped
+    def learn(self, records: Sequence[Record], written: Iterable[OutRecord], now: float) -> list[OutRecord]:
+        """Fold what has just been ``written`` of one account; gives what is to be written because of it.
+
+        What is read back from the log tells nothing new then.
+        """
+        self._learned.update((record.value, None) for record in written)
+        for value in list(islice(self._learned, max(0, len(self._learned) - LEARNED_AT_MOST))):
+            del self._learned[value]
+        self.ledger.load(record.termination_id for record in records)
+        outputs: list[OutRecord] = []
+        for _, alike in groupby(records, type):
+            outputs += self._fold_record(list(alike), now, {}, live=True)
+        return outputs
+
+    def _fold_record(
+        self, changes: Sequence[Record], logged_at: float, came: dict[tuple[str, int, bool], Termination], *, live: bool
+    ) -> list[OutRecord]:
+        """Fold what one record tells, of one call or of all of a request; one of decisions alike is put into ``came``."""
+        outputs: list[OutRecord] = []
+        first = changes[0]
+        asks = isinstance(first, Attempt)
+        tells = live and (not asks or self.ledger.count_of(first.account, State.MISSED) > 0)
+        for change in changes:
+            before, after = self.ledger.fold(change)
+            if after is None:
+                continue
+            if isinstance(change, Decision):
+                alike = change.account, change.lane, change.bulk
+                if alike not in came and after.state is State.WAITING:
+                    came[alike] = after
+            if tells and (asks or after.ended is not None):  # else there is nothing that an attempt could have stopped
+                outputs += self._close(change, before, after, logged_at)
+        if isinstance(first, Result) and first.request_id:
+            self._answered.setdefault(first.account, set()).add(first.request_id)
+            self.standing(first.account).answered(first)
+        return outputs
+
+    def _close(
+        self, change: Record, before: Termination | None, after: Termination, logged_at: float
+    ) -> list[OutRecord]:
+        """Give what is to be written now that the end of the call is known."""
         outputs: list[OutRecord] = []
         if isinstance(change, Ended) and change.status is Status.CANCELLED:
             for shared in covered.shared_request(after, self._book, self.ledger.get):
-                _, after = self.ledger.fold(shared)
+                after = self.ledger.fold(shared)[1] or after
                 outputs += self.records([shared])
-        if after and (closing := endings.closing(change, before, after, logged_at, self.ledger.get)):
+        if closing := endings.closing(change, before, after, logged_at, self.ledger.get):
             metrics.OUTCOMES.labels(closing.account, closing.outcome).inc()
             self.ledger.fold(closing)
             outputs += self.records([closing])
@@ -100,13 +147,13 @@ class TerminateShard:
 
     @property
     def urgent(self) -> bool:
-        return self.ledger.unsaved >= SAVE_AT
+        return self.ledger.unsaved >= (SAVE_AT if self._live else SAVE_AT_BEHIND)
 
     def looks_into_rows(self, now: float) -> bool:  # noqa: ARG002 -- the worker's protocol
         return False
 
     def work(self, now: float) -> tuple[list[OutRecord], bool]:
-        """Close what has waited for its confirmation long enough."""
+        """Close what has waited for its confirmation long enough, and forget what the log has forgotten."""
         if not self.caught_up:
             return [], False
         due = self.ledger.to_close(now, CLOSE_AT_ONCE)
@@ -118,7 +165,8 @@ class TerminateShard:
             outputs += self.records([result])
             metrics.OUTCOMES.labels(t.account, outcome).inc()
             logger.warning("call %s of %s is %s: %s", t.call_id, t.account, outcome, reason)
-        return outputs, len(due) == CLOSE_AT_ONCE
+        forgets_more = self.ledger.forget(self.view.log_time)
+        return outputs, len(due) == CLOSE_AT_ONCE or forgets_more
 
     def before_commit(self) -> list[OutRecord]:
         return []
@@ -162,16 +210,14 @@ class TerminateShard:
         """Whether what rules want of an account still works."""
         return self._trust.setdefault(account, Trust())
 
+    def standing(self, account: str) -> Standing:
+        """What of the answers to an account's requests still stands, as far as they have been folded here."""
+        return self._standing.setdefault(account, Standing())
+
     def _watch(self, t: Termination, state: State) -> None:
         """Note how what only rules wanted comes out."""
         if self._live and state.over and t.attempts and self.chooser.only_rules_want(t):
             self.trust(t.account).settled(state, self._clock.monotonic())
-
-    def _notice(self, change: Record, after: Termination | None) -> None:
-        if isinstance(change, Result) and change.request_id:
-            self._answered.setdefault(change.account, set()).add(change.request_id)
-        if isinstance(change, Decision) and after is not None and after.state is State.WAITING:
-            self.chooser.came(after, bulk=change.bulk)
 
 
 def _read(record: LogRecord) -> Sequence[Record]:

@@ -72,10 +72,12 @@ class Stopping:
         except UnsafeRequest as error:
             await self._refuse(owned, request, str(error))
             return
-        await desk.log(owned.shard, entries.attempts(request, desk.clock.now()))
-        await desk.departure(owned.dispatcher)
+        await desk.log_and_learn(owned.shard, entries.attempts(request, desk.clock.now()))
+        await desk.departure(owned.dispatcher, request)
         if generation != parts.generation() or not parts.worker.settled:
             answer, status = Answer(AnswerClass.NOT_SENT, "the account has moved to another worker"), None
+        elif desk.ending:
+            answer, status = Answer(AnswerClass.NOT_SENT, "the worker was told to leave"), None
         elif desk.clock.monotonic() > leaves_by:  # we slept, or Kafka did
             answer, status = Answer(AnswerClass.NOT_SENT, "too long ago was it chosen, or seen waiting"), None
         else:
@@ -110,7 +112,7 @@ class Stopping:
         self._tell(request, answer, status)
         if all(map(owned.shard.chooser.only_rules_want, request.batch)):
             owned.shard.trust(self._account.name).answered(answer.answer, moment)
-        await self._desk.log(owned.shard, written)
+        await self._desk.log_and_learn(owned.shard, written)
 
     def _has_just_waited(self, owned: Owned, t: Termination, answer: Answer) -> bool:
         """Whether a call that is not found now was seen to wait: it has ended since, and another look says how."""

@@ -5,10 +5,13 @@ from email.utils import parsedate_to_datetime
 
 import orjson
 
+from consumer.model.masking import MASK
 from consumer.model.provider import Answer, HttpResponse
 from consumer.model.terminations import AnswerClass
 
 LONGEST_RETRY_AFTER_SECONDS = 900.0
+LONGEST_MESSAGE = 200
+LONGEST_LOOKED_AT = 2_000
 BY_STATUS = {
     400: AnswerClass.POISON,
     401: AnswerClass.CREDENTIALS,
@@ -57,12 +60,17 @@ def message_in(body: bytes) -> str:
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return body[:200].decode("utf-8", "replace")
+        return beginning(body[:LONGEST_LOOKED_AT].decode("utf-8", "replace"))
     if isinstance(parsed, dict):
         for name in ("message", "detail", "error"):
             value = parsed.get(name)
             if isinstance(value, str):
-                return value[:200]
+                return beginning(value)
             if isinstance(value, dict) and isinstance(value.get("message"), str):
-                return str(value["message"])[:200]
-    return body[:200].decode("utf-8", "replace")
+                return beginning(value["message"])
+    return beginning(body[:LONGEST_LOOKED_AT].decode("utf-8", "replace"))
+
+
+def beginning(text: str) -> str:
+    """Shorten a provider's words, masked first: what is cut in half would be known no more for what it is."""
+    return MASK.text(text[:LONGEST_LOOKED_AT])[:LONGEST_MESSAGE]

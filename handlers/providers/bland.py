@@ -207,10 +207,11 @@ class Bland(BaseProvider):
     ) -> CallEvent:
         """Read a call as it stands at the time of the look."""
         event = self._build(account, row, row, "")
-        told = digest((event.call_id, str(event.status), str(row.get("created_at"))), 12)
+        campaign_id = event.campaign_id or campaign_id
+        told = digest((event.call_id, str(event.status), str(row.get("created_at")), campaign_id or ""), 12)
         return event.replaced(
             event_id=f"history-{told}",
-            campaign_id=event.campaign_id or campaign_id,
+            campaign_id=campaign_id,
             at=response.received_at,
             source="history",
         )

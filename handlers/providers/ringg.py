@@ -172,14 +172,16 @@ class Ringg(BaseProvider):
         if status is None:
             raise NotUnderstood("status is missing")
         began = str(row.get("call_attempt_time") or row.get("initiation_time") or row.get("created_at") or "")
+        campaign_id = campaign_id or fields.identifier(row.get("bulk_list_id"), "bulk_list_id")
         return CallEvent(
             account=account.name,
             provider=self.name,
             call_id=call_id,
-            event_id=f"history-{digest((call_id, status, began), 12)}",
+            # a row names no campaign: the same one in the campaign's own listing says more
+            event_id=f"history-{digest((call_id, status, began, campaign_id or ''), 12)}",
             type=TYPE_OF_STATUS[status],
             status=status,
-            campaign_id=campaign_id or fields.identifier(row.get("bulk_list_id"), "bulk_list_id"),
+            campaign_id=campaign_id,
             agent_id=_agent(row),
             number=fields.phone_number(row.get("to_number"), "to_number"),
             from_number=fields.phone_number(row.get("from_number"), "from_number"),

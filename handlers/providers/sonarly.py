@@ -148,7 +148,7 @@ def _envelope(response: HttpResponse) -> _Envelope:
         data=fields.mapping(body.get("data")),
         error=error,
         trace_id=trace_id[:MAX_TRACE_ID] if isinstance(trace_id, str) else None,
-        said=f"{error.get('code') or 'no code'}: {error.get('message') or 'no message'}"[:200],
+        said=answers.beginning(f"{error.get('code') or 'no code'}: {error.get('message') or 'no message'}"),
     )
 
 

@@ -12,19 +12,25 @@ from consumer.model import Call, CallEvent, Stop, rule
 
 SAYING = ("status", "outcome", "call_outcome", "disposition", "result", "classification")
 FINDINGS = ("opt_out", "opted_out", "do_not_call", "dnc", "unsubscribe", "never_call_again")
+WHERE_TO_LOOK = (*FINDINGS, *SAYING)
+PLACES = frozenset(WHERE_TO_LOOK)
 
 
 @rule(on="analysis", version="2")
 def opt_out(event: CallEvent, call: Call) -> Stop | None:
     """Stop a number whose owner asked not to be called."""
-    if not event.analysis or call.number is None:
+    told = event.analysis.keys() & PLACES
+    if not told or call.number is None:
         return None
-    found = next((name for name in FINDINGS if _true(event.analysis.get(name))), None)
-    found = found or next((name for name in SAYING if _is_finding(event.analysis.get(name))), None)
+    found = next((name for name in sorted(told, key=WHERE_TO_LOOK.index) if _tells(name, event.analysis[name])), None)
     if found is None:
         return None
     stop = Stop.number(call.number, reason=f"the person asked not to be called again (analysis.{found})", hold="30d")
     return Stop(stop.scope, stop.reason, stop.hold, values={f"event.analysis.{found}": event.analysis[found]})
+
+
+def _tells(name: str, value: Any) -> bool:
+    return _true(value) if name in FINDINGS else _is_finding(value)
 
 
 def _is_finding(value: Any) -> bool:
@@ -33,4 +39,8 @@ def _is_finding(value: Any) -> bool:
 
 
 def _true(value: Any) -> bool:
-    return value is True or (isinstance(value, int) and value == 1) or str(value).strip().lower() in {"true", "yes"}
+    return (
+        value is True
+        or (isinstance(value, int) and value == 1)
+        or (isinstance(value, str) and value.strip().lower() in {"true", "yes"})
+    )

@@ -95,6 +95,7 @@ async def test_webhooks_show_as_they_come_in(stage: Stage, open_page: OpenPage) 
         account = page.get_by_role("row", name=re.compile(ACCOUNT))
         await expect(account.get_by_role("cell").last).to_have_text(re.compile(r"ago|none yet"))
         await expect(account).to_contain_text("calls by ID, 100 a request")
+        await expect(page.locator("#disk")).to_have_text(re.compile(r"^\d[\d.,]* (kB|MB)$"))
 
 
 async def test_a_stop_given_through_the_form_is_confirmed_and_released(stage: Stage, open_page: OpenPage) -> None:
@@ -283,7 +284,7 @@ async def test_nothing_is_loaded_from_elsewhere_and_nothing_inline_may_run(stage
 async def test_a_service_with_pages_open_ends_at_once_and_the_page_says_how_old_its_figures_are(
     kafka_servers: str, topic_prefix: str, tmp_path: Path, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "DRAIN_SECONDS", 2 * PATIENCE_SECONDS)
+    monkeypatch.setattr(listening, "CLOSE_SECONDS", 2 * PATIENCE_SECONDS)
     async with staged(kafka_servers, topic_prefix, tmp_path) as stage, AsyncExitStack() as stack:
         async with running(stage.settings):
             watched = await stack.enter_async_context(open_page(stage.url))

@@ -12,6 +12,7 @@ from typing import Self
 
 import aiohttp
 import yaml
+from yarl import URL
 
 from consumer.kafka.order_feed import order_record
 from consumer.kafka.producer import OutRecord
@@ -24,7 +25,7 @@ from consumer.model.terminations import Attempt, Decision, Record, Result, State
 from consumer.simulate import CampaignPlan, Dial, Fault, FaultKind, Outcomes, RateLimit, SimulatedProvider, Told
 from consumer.simulate.calls import TERMINABLE, Campaign
 from consumer.simulate.scenario import Scenario
-from tests.end_to_end.service_process import ACCOUNT, API_KEY, SECRET
+from tests.end_to_end.service_process import ACCOUNT, API_KEY, SECRET, TOKEN
 from tests.kafka.helpers import Installation
 from tests.patience import PATIENCE_SECONDS
 from tests.ports import free_port
@@ -36,9 +37,11 @@ LATE_SECONDS = 1.0
 
 
 class DispatchProcess:
-    """One worker of the terminate role, with sessions and time-outs as they are."""
+    """One worker of the terminate role, or of all roles (``run``), with sessions and time-outs as they are."""
 
-    def __init__(self, folder: Path, servers: str, prefix: str, provider_url: str, rate: float) -> None:
+    def __init__(
+        self, folder: Path, servers: str, prefix: str, provider_url: str, rate: float, *, command: str = "terminate"
+    ) -> None:
         port = free_port()
         auth = {"type": "header", "name": "X-Webhook-Secret", "secret": SECRET}
         account = {
@@ -59,19 +62,23 @@ class DispatchProcess:
                 "partitions": {"call-events": 1, "scope-totals": 1, "terminations": 1, "rejected": 1},
             },
             "http": {"port": port},
+            "operators": [{"name": "test", "role": "operator", "token": TOKEN}],
             "data_dir": str(folder / "data"),
         }
         folder.mkdir()
         self.log = folder / "log"
         self._config = folder / "callbreaker.yaml"
         self._config.write_text(yaml.safe_dump(settings))
+        self._command = command
         self._url = f"http://127.0.0.1:{port}"
         self.process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "consumer", "terminate", "--config", str(self._config)), stdout=log, stderr=log
+                *(sys.executable, "-m", "consumer", self._command, "--config", str(self._config)),
+                stdout=log,
+                stderr=log,
             )
         await eventually(self.ready)
         return self
@@ -94,6 +101,18 @@ class DispatchProcess:
         assert self.process
         assert self.process.returncode is None, self.log.read_text()[-3000:]
         return (await self._get("/readyz"))[0] == 200
+
+    async def begin_to_post(self, path: str, **headers: str) -> asyncio.StreamWriter:
+        """Send the head of a request, and of its body no more than the first byte."""
+        head = {"Host": "here", "Content-Length": "100", **headers}
+        _, writer = await asyncio.open_connection("127.0.0.1", URL(self._url).port)
+        writer.write("\r\n".join([f"POST {path} HTTP/1.1", *(f"{k}: {v}" for k, v in head.items()), "", "{"]).encode())
+        await writer.drain()
+        return writer
+
+    async def takes_a_webhook(self) -> bool:
+        """Whether a webhook is being taken in now."""
+        return "\ncallbreaker_webhooks_in_flight 1.0\n" in (await self._get("/metrics"))[1]
 
     async def owns(self) -> bool:
         """Whether this worker sends for the account now."""

@@ -32,7 +32,7 @@ from consumer.simulate import (
     parse_scenario,
 )
 from consumer.simulate.calls import Call, Campaign, Status
-from consumer.terminate import dispatcher, next_step, reconcile, sender
+from consumer.terminate import breaker, next_step, reconcile, sender
 from tests.kafka.helpers import until
 from tests.kafka.service_stage import Answer, running
 from tests.patience import PATIENCE_SECONDS
@@ -218,9 +218,9 @@ def impatient(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(next_step, "BACKOFF_SECONDS", (0.6, 0.8, 1.0))
     patch.setattr(next_step, "NONE_TERMINABLE_SECONDS", 0.3)
     patch.setattr(sender, "TOTAL_SECONDS", 2.0)
-    patch.setattr(dispatcher, "PROBE_SECONDS", 0.6)
-    patch.setattr(dispatcher, "BREAKER_SECONDS", (0.6,))
-    patch.setattr(dispatcher, "THROTTLE_SECONDS", (0.5, 1.0))
+    patch.setattr(breaker, "PROBE_SECONDS", 0.6)
+    patch.setattr(breaker, "BREAKER_SECONDS", (0.6,))
+    patch.setattr(breaker, "THROTTLE_SECONDS", (0.5, 1.0))
     patch.setattr(reconcile, "FIRST_SWEEP_SECONDS", 1.0)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.reader import GroupReader, LogRecord
 from consumer.kafka.view import View
-from consumer.kafka.worker import FoldingWorker
+from consumer.kafka.worker import DEFAULT_PACE, FoldingWorker, Pace
 from tests.kafka.helpers import Installation, a_worker, text, working
 
 SCHEMA = """
@@ -35,9 +35,11 @@ class EchoShard:
     partition: int
     fails_to_save: bool = False
     seconds_a_record: float = 0.0
+    urgent_at: int = 1_000_000
     looks: bool = False
     silent: int = 0
     saved: int = 0
+    saved_at_once: list[int] = field(default_factory=list)
     went_live: list[bool] = field(default_factory=list)
     rows: list[tuple[int, int, str]] = field(default_factory=list)
 
@@ -57,7 +59,7 @@ class EchoShard:
 
     @property
     def urgent(self) -> bool:
-        return False
+        return len(self.rows) >= self.urgent_at
 
     def looks_into_rows(self, now: float) -> bool:  # noqa: ARG002 -- the worker's protocol
         return self.looks
@@ -71,6 +73,7 @@ class EchoShard:
     def save(self, connection: sqlite3.Connection) -> bool:
         connection.executemany("INSERT INTO seen VALUES (?, ?, ?)", self.rows)
         self.saved += len(self.rows)
+        self.saved_at_once.append(len(self.rows))
         self.rows.clear()
         if self.fails_to_save:
             raise SaveFailedError
@@ -85,19 +88,20 @@ class Node:
     folder: Path
     fails_to_save: bool = False
     seconds_a_record: float = 0.0
-    save_at_records: int = 1
+    pace: Pace = DEFAULT_PACE
+    urgent_at: int = 1_000_000
     shards: dict[int, EchoShard] = field(default_factory=dict)
 
     def open(self, partition: int) -> EchoShard:
         view = View(self.folder / f"{partition}.sqlite", SCHEMA, cluster_id=self.log.cluster.cluster_id)
-        shard = EchoShard(view, self.log, partition, self.fails_to_save, self.seconds_a_record)
+        shard = EchoShard(view, self.log, partition, self.fails_to_save, self.seconds_a_record, self.urgent_at)
         self.shards[partition] = shard
         return shard
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[FoldingWorker]:
         topics = [self.log.topics.call_events]
-        made = a_worker(self.log, topics, self.folder, self.open, save_at_records=self.save_at_records)
+        made = a_worker(self.log, topics, self.folder, self.open, pace=self.pace)
         async with working(*made) as worker:
             yield worker
 

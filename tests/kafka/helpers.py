@@ -18,7 +18,7 @@ from consumer.kafka.errors import LogUnavailable
 from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.topics import Cluster, Topic, Topics, ensure_topics
-from consumer.kafka.worker import FoldingWorker, Pace, Shard, held_views
+from consumer.kafka.worker import DEFAULT_PACE, FoldingWorker, Pace, Shard, held_views
 from consumer.model.accounts import Account
 from tests.patience import PATIENCE_SECONDS
 
@@ -177,7 +177,7 @@ def a_worker(
     open_shard: Callable[[int], Shard],
     name: str = "role",
     *,
-    save_at_records: int = 1,
+    pace: Pace = DEFAULT_PACE,
 ) -> tuple[FoldingWorker, GroupReader]:
     """Put a worker and its reader together as the composition root does; ``folder`` holds its views."""
     names = [topic.name for topic in topics]
@@ -188,7 +188,7 @@ def a_worker(
         producer=log.producer,
         topics=names,
         open_shard=open_shard,
-        pace=Pace(save_at_records=save_at_records),
+        pace=pace,
     )
     return worker, reader
 

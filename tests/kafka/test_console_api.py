@@ -306,3 +306,14 @@ def _references(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for part in value:
             yield from _references(part)
+
+
+async def test_what_the_views_take_on_the_disk_is_shown(up: tuple[Stage, Service]) -> None:
+    stage, service = up
+    files = [file for file in stage.settings.data_dir.rglob("*.sqlite*") if file.is_file()]
+    assert service.overview()["views_bytes"] >= 4_096 * sum(file.suffix == ".sqlite" for file in files)
+    async with stage.http.get(f"{stage.url}/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    for role in ("orders", "correlate", "guard", "terminate", "console"):
+        (line,) = [line for line in lines if line.startswith(f'callbreaker_view_bytes{{role="{role}"}}')]
+        assert float(line.split()[-1]) >= 4_096

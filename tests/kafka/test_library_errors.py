@@ -73,15 +73,17 @@ async def test_every_error_of_the_readers_is_translated(
         try:
             await until(lambda: group.joined)
             group.open({(name, 0): 0})
-            group._client.pause(TopicPartition(name, 0))  # a question would wait for the fetch that is on its way
+            alone.seek({})
+            for reader in (group, alone):  # a question would wait for the fetch that is on its way
+                reader._client.pause(TopicPartition(name, 0))
             borders = [
-                Border(lambda: group.poll(max_records=1, timeout_ms=1), AIOKafkaConsumer, "getmany"),
+                Border(lambda: group.poll(max_records=1, timeout_ms=1_000), client_module, "wait_for_fetched"),
                 Border(lambda: group.committed(name, [0]), GroupCoordinator, "fetch_committed_offsets"),
                 Border(lambda: group.ends([0]), AIOKafkaConsumer, "beginning_offsets"),
                 Border(lambda: group.bounds([(name, 0)]), AIOKafkaConsumer, "beginning_offsets"),
                 Border(lambda: group.end(name, 0), AIOKafkaConsumer, "end_offsets"),
                 Border(lambda: group.topic_ids([name]), client_module, "topic_ids"),
-                Border(lambda: alone.poll(max_records=1, timeout_ms=1), AIOKafkaConsumer, "getmany"),
+                Border(lambda: alone.poll(max_records=1, timeout_ms=1_000), client_module, "wait_for_fetched"),
                 Border(alone.bounds, AIOKafkaConsumer, "beginning_offsets"),
                 Border(lambda: alone.some_bounds([(name, 0)]), AIOKafkaConsumer, "beginning_offsets"),
                 Border(alone.topic_ids, client_module, "topic_ids"),

@@ -17,6 +17,7 @@ from consumer.kafka.view import remove_view
 from consumer.model.terminations import AnswerClass, Result, State
 from consumer.terminate.desk import Desk
 from consumer.terminate.dispatcher import Dispatcher
+from consumer.terminate.entries import Request
 from tests.kafka.echo import Node, committed, ids, write
 from tests.kafka.helpers import Installation, a_worker, installed, until, working
 from tests.kafka.test_terminate_dispatch import dispatching
@@ -178,8 +179,8 @@ async def test_request_that_was_about_to_leave_when_the_process_stood_still_does
     depart = Desk.departure
     departures: list[int] = []
 
-    async def stand_still_first(desk: Desk, dispatcher: Dispatcher) -> None:
-        await depart(desk, dispatcher)
+    async def stand_still_first(desk: Desk, dispatcher: Dispatcher, request: Request) -> None:
+        await depart(desk, dispatcher, request)
         departures.append(len(stage.provider.stops("batches")))
         if (
             len(departures) == 1

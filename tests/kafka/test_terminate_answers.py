@@ -11,10 +11,12 @@ from aiohttp import web
 
 from consumer.kafka.order_feed import control_record
 from consumer.model.controls import Lever
+from consumer.model.masking import MASK
 from consumer.model.orders import EMERGENCY, Author, FactKind
 from consumer.model.terminations import AnswerClass, Result, State
-from consumer.terminate import alarms, dispatcher
-from tests.kafka.helpers import until
+from consumer.terminate import alarms, breaker
+from consumer.terminate.account_loop import AccountLoop
+from tests.kafka.helpers import API_KEY, until
 from tests.kafka.test_terminate_dispatch import OK, Dispatching, Seen, always, dispatching, ids
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
@@ -43,7 +45,7 @@ def answers_of(stage: Dispatching, account: str) -> set[AnswerClass | None]:
 async def test_refused_account_is_held_with_an_alert_until_a_probe_goes_well_and_nothing_is_dropped(
     stage: Dispatching, monkeypatch: pytest.MonkeyPatch, account: str, status: int, kind: AnswerClass
 ) -> None:
-    monkeypatch.setattr(dispatcher, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(breaker, "PROBE_SECONDS", 0.5)
     monkeypatch.setattr(alarms, "EVERY_SECONDS", 0.05)
     monkeypatch.setattr(alarms, "REPEAT_SECONDS", 1.0)
     calls = ids(account, 5)
@@ -61,12 +63,46 @@ async def test_refused_account_is_held_with_an_alert_until_a_probe_goes_well_and
     await until(lambda: name not in stage.feed.controls.alerts)
 
 
+async def test_what_a_provider_quotes_reaches_neither_alerts_nor_the_log(
+    stage: Dispatching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarms, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(MASK, "_secrets", (API_KEY,))
+    quoted = f"{API_KEY} may not stop the call to +4915112345678"
+    stage.provider.respond["quoting"] = always(401, {"message": quoted})
+    await stage.decide("quoting", ["call"], await stage.order("quoting"))
+    name = "account-held/quoting"
+    await until(lambda: name in stage.feed.controls.alerts)
+    shown = "•••• may not stop the call to •••5678"
+    assert stage.feed.controls.alerts[name].text.endswith(shown)
+    assert {r.detail for r in stage.logged("quoting") if isinstance(r, Result)} == {shown}
+    topics = stage.log.topics
+    for topic in (topics.stop_orders, topics.termination_log):
+        written = b"".join(record.value or b"" for record in await stage.log.read(topic))
+        assert API_KEY.encode() not in written
+        assert b"4915112345678" not in written
+
+
+async def test_a_new_owner_keeps_to_the_refusal_that_the_last_one_met(stage: Dispatching) -> None:
+    stage.provider.respond["handed-over"] = always(401, {"message": "invalid key"})
+    await stage.decide("handed-over", ["call"], await stage.order("handed-over"))
+    await until(lambda: answers_of(stage, "handed-over") == {AnswerClass.CREDENTIALS})
+    last = stage.role._loops["handed-over"]
+    new = AccountLoop(last._account, last._provider, last._parts)
+    try:
+        known = new.health()
+        assert known is not None
+        assert (known.health.held, known.health.requests) == ("credentials: invalid key", 0)
+    finally:
+        await new._desk.close(0)
+
+
 async def test_conflict_may_have_acted_and_is_looked_at_before_it_is_repeated(stage: Dispatching) -> None:
     stage.provider.respond["conflicting"] = always(409, {"message": "busy"})
     began = time.time()
     await stage.decide("conflicting", ["call"], await stage.order("conflicting"))
     await stage.all_are("conflicting", ["call"], State.UNKNOWN)
-    await until(lambda: not stage.shard("conflicting").dirty)
+    await until(lambda: not stage.shard("conflicting").ledger.dirty)
     step, at = stage.next_send_at("conflicting", "call")
     assert (step, stage.known("conflicting", "call").sends) == ("look", 1)
     assert at - began >= 15
@@ -109,6 +145,23 @@ async def test_each_attempt_is_looked_at_once_and_the_third_is_the_last(stage: D
     await stage.decide("looked-at", ["call"], await stage.order("looked-at"))
     await stage.all_are("looked-at", ["call"], State.UNCONFIRMED)
     assert [seen.method for seen in stage.provider.seen["looked-at"]] == ["PATCH", "GET"] * 3
+
+
+async def test_looks_that_are_refused_hold_up_no_stop_and_are_tried_once_a_minute_and_told(
+    stage: Dispatching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarms, "EVERY_SECONDS", 0.05)
+    stage.provider.respond_to_looks["unreadable"] = always(403, {"message": "not for this key"})
+    await stage.decide("unreadable", ["first"], await stage.order("unreadable"))
+    await until(lambda: "unreadable-look/unreadable" in stage.feed.controls.alerts)
+    alert = stage.feed.controls.alerts["unreadable-look/unreadable"]
+    assert alert.text.endswith("one request a minute tries again: permission: not for this key")
+    calls = ids("further", 250)
+    await stage.decide("unreadable", calls, await stage.order("unreadable"))
+    await stage.all_are("unreadable", calls, State.ACCEPTED)
+    assert [len(seen.call_ids) for seen in stage.provider.stops("unreadable")] == [1, 100, 100, 50]
+    assert len(stage.provider.seen["unreadable"]) == 5
+    assert "account-held/unreadable" not in stage.feed.controls.alerts
 
 
 async def test_account_with_thousands_waiting_does_not_delay_anothers_ten(stage: Dispatching) -> None:

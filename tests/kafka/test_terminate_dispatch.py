@@ -25,10 +25,11 @@ from consumer.model.scopes import Scope
 from consumer.model.status import Status
 from consumer.model.termination_codec import decode_termination_records, encode_termination_record
 from consumer.model.terminations import AnswerClass, Attempt, Decision, Ended, Record, Result, State, Termination
-from consumer.terminate import dispatcher, sender
+from consumer.terminate import breaker, sender
 from consumer.terminate.account_loop import LoopParts
 from consumer.terminate.desk import Desk
 from consumer.terminate.dispatcher import Dispatcher
+from consumer.terminate.entries import Request
 from consumer.terminate.role import TerminateRole
 from consumer.terminate.shard import SCHEMA, TerminateShard
 from handlers.providers.ringg import Ringg
@@ -74,6 +75,8 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
     "ahead": {},
     "confirmed": {},
     "forbidden": {},
+    "quoting": {},
+    "handed-over": {},
     "unpaid": {},
     "conflicting": {},
     "until-a-date": {},
@@ -81,6 +84,7 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
     "misdirected": {},
     "teapot": {},
     "looked-at": {"confirm_within": "300ms"},
+    "unreadable": {"confirm_within": "300ms"},
     "crowd": {"rate_limit": SLOW},
     "beside-0": {},
     "beside-1": {},
@@ -121,6 +125,7 @@ class ProviderStub:
 
     seen: dict[str, list[Seen]] = field(default_factory=dict)
     respond: dict[str, Respond] = field(default_factory=dict)
+    respond_to_looks: dict[str, Respond] = field(default_factory=dict)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         account = request.match_info["account"]
@@ -131,9 +136,12 @@ class ProviderStub:
         seen = Seen(time.monotonic(), request.method, request.path, dict(request.headers), ids, request)
         self.seen.setdefault(account, []).append(seen)
         if request.method == "GET":
+            if respond := self.respond_to_looks.get(account):
+                return await respond(seen)
             return web.json_response({"data": {"id": request.query["id"], "status": "registered"}})
-        respond = self.respond.get(account)
-        return await respond(seen) if respond else web.json_response(OK)
+        if respond := self.respond.get(account):
+            return await respond(seen)
+        return web.json_response(OK)
 
     def stops(self, account: str) -> list[Seen]:
         return [seen for seen in self.seen.get(account, []) if seen.method == "PATCH"]
@@ -367,7 +375,7 @@ async def test_retry_after_is_honoured(stage: Dispatching) -> None:
 async def test_401_holds_the_backlog_probes_with_one_call_and_loses_nothing(
     stage: Dispatching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(breaker, "PROBE_SECONDS", 0.3)
     calls = ids("held", 120)
     stage.provider.respond["unauthorised"] = always(401, {"message": "Invalid or missing API key"})
     await stage.decide("unauthorised", calls, await stage.order("unauthorised"))
@@ -403,7 +411,7 @@ async def test_unknown_effect_is_not_repeated_within_its_window(
     began = time.time()
     await stage.decide(account, ["call"], await stage.order(account))
     await stage.all_are(account, ["call"], State.UNKNOWN)
-    await until(lambda: not stage.shard(account).dirty)
+    await until(lambda: not stage.shard(account).ledger.dirty)
     _, at = stage.next_send_at(account, "call")
     assert at - began >= 15
     over.set()
@@ -527,8 +535,8 @@ def departures(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     depart = Desk.departure
     left: list[float] = []
 
-    async def seen(desk: Desk, dispatcher: Dispatcher) -> None:
-        await depart(desk, dispatcher)
+    async def seen(desk: Desk, dispatcher: Dispatcher, request: Request) -> None:
+        await depart(desk, dispatcher, request)
         if desk.name == "limited":
             left.append(time.monotonic())
 

@@ -1,9 +1,14 @@
 import asyncio
 import re
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.api import Response
+from aiokafka.protocol.metadata import MetadataRequest, MetadataResponse_v5
 
 from consumer.kafka.connection import Connection
 from consumer.kafka.errors import LogUnavailable, TopicMismatch
@@ -84,3 +89,50 @@ async def test_kafka_that_does_not_answer_is_named_with_what_to_check() -> None:
         LogUnavailable, match=r"Kafka at 127\.0\.0\.1:1 does not answer .* check kafka.bootstrap_servers"
     ):
         await ensure_topics(Connection("127.0.0.1:1"), Topics.named("x."), wait_seconds=2)
+
+
+@asynccontextmanager
+async def listing_nothing_at_first(servers: str, answers: int) -> AsyncIterator[str]:
+    """A way to a broker on which its first answers about the cluster list no broker, as while it is starting."""
+    host, _, port = servers.partition(":")
+    left = answers
+
+    async def questions(client: asyncio.StreamReader, broker: asyncio.StreamWriter, back: asyncio.StreamWriter) -> None:
+        nonlocal left
+        while True:
+            size = await client.readexactly(4)
+            question = await client.readexactly(*struct.unpack(">i", size))
+            api_key, version, correlation_id = struct.unpack_from(">hhi", question)
+            if api_key == MetadataRequest.API_KEY and left:
+                left -= 1
+                assert version == MetadataResponse_v5.API_VERSION
+                answer: Response = MetadataResponse_v5(0, [], "cluster", -1, [])
+                body = struct.pack(">i", correlation_id) + answer.encode()
+                back.write(struct.pack(">i", len(body)) + body)
+            else:
+                broker.write(size + question)
+
+    async def answered(broker: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        while data := await broker.read(65_536):
+            back.write(data)
+
+    async def serve(client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        answers, broker = await asyncio.open_connection(host, int(port))
+        ways = [asyncio.create_task(questions(client, broker, back)), asyncio.create_task(answered(answers, back))]
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        back.close()
+        broker.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    assert not left, "the broker was not asked often enough"
+
+
+async def test_a_broker_that_lists_no_broker_yet_is_waited_for(kafka_servers: str, topic_prefix: str) -> None:
+    topics = Topics.named(topic_prefix, call_events=1, scope_totals=1, terminations=1, rejected=1)
+    async with listing_nothing_at_first(kafka_servers, answers=3) as servers:
+        assert (await ensure_topics(Connection(servers), topics)).cluster_id

@@ -4,15 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client import REGISTRY
 
+from consumer.kafka import consumer_client as client_module
 from consumer.kafka import watch as watch_module
 from consumer.kafka.errors import Stalled
 from consumer.kafka.reader import GroupReader, TopicReader
+from consumer.kafka.taking import wait_for_fetched
 from consumer.kafka.watch import OwnReading, Watch
 from consumer.kafka.watchdog import StallDetector
 from consumer.kafka.worker import FoldingWorker
@@ -84,14 +85,14 @@ async def test_poll_that_never_returns_ends_the_role(
 ) -> None:
     async with installed(kafka_servers, topic_prefix) as log, watched(log, tmp_path) as (_, reader, _, task):
         entered, forever = asyncio.Event(), asyncio.Event()
-        getmany = reader._client.getmany
 
-        async def hang(**options: Any) -> Any:
-            entered.set()
-            await forever.wait()
-            return await getmany(**options)
+        async def hang(client: AIOKafkaConsumer, seconds: float) -> bool:
+            if client is reader._client:  # of this reader alone: others must not seem to be it
+                entered.set()
+                await forever.wait()
+            return await wait_for_fetched(client, seconds)
 
-        monkeypatch.setattr(reader._client, "getmany", hang)  # of this reader alone: others must not seem to be it
+        monkeypatch.setattr(client_module, "wait_for_fetched", hang)
         await entered.wait()
         await write(log, 10)
         await asyncio.wait([task], timeout=PATIENCE_SECONDS)

@@ -11,6 +11,7 @@ from consumer.kafka import worker as worker_module
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.view import remove_view
 from consumer.kafka.watch import Watch
+from consumer.kafka.worker import Pace
 from tests.kafka.echo import Node, SaveFailedError, committed, ids, write
 from tests.kafka.helpers import Breakable, a_worker, in_background, installed, text, until, working
 
@@ -70,6 +71,49 @@ async def test_lost_view_is_built_again_in_silence_and_goes_on_live(
         assert node.rows() == [(0, n) for n in range(25)]
 
 
+@pytest.mark.parametrize(("silent", "at_once"), [(1, [10, 10, 10, 10]), (25, [25, 15]), (1_000, [40])])
+async def test_while_a_view_is_built_again_more_is_saved_at_once(
+    kafka_servers: str,
+    topic_prefix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    silent: int,
+    at_once: list[int],
+) -> None:
+    monkeypatch.setattr(worker_module, "MAX_RECORDS", 5)
+    monkeypatch.setattr(worker_module, "COMMIT_EVERY_SECONDS", 0.0)  # what is silent has nothing to commit
+    async with installed(kafka_servers, topic_prefix) as log:
+        async with Node(log, tmp_path).running() as worker:
+            await until(lambda: worker.ready)
+            for _ in range(8):
+                await write(log, 5)
+            await until(lambda: worker.status()[0].position == 40)
+        remove_view(tmp_path / "0.sqlite")
+        node = Node(log, tmp_path, pace=Pace(save_at_records=10, save_silent_at_records=silent))
+        async with node.running() as worker:
+            await until(lambda: worker.ready and node.shards[0].saved == 40)
+        assert node.shards[0].silent == 40
+        assert [count for count in node.shards[0].saved_at_once if count] == at_once
+        assert node.rows() == [(0, n) for n in range(40)]
+
+
+async def test_a_view_that_is_built_again_is_saved_as_soon_as_much_has_changed(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    async with installed(kafka_servers, topic_prefix) as log:
+        await write(log, 200)
+        async with Node(log, tmp_path).running() as worker:
+            await until(lambda: worker.ready and worker.status()[0].position == 200)
+        remove_view(tmp_path / "0.sqlite")
+        much = 1_000
+        node = Node(log, tmp_path, pace=Pace(save_at_records=much, save_silent_at_records=much), urgent_at=20)
+        async with node.running() as worker:
+            await until(lambda: worker.ready and node.shards[0].saved == 200)
+        assert node.shards[0].silent == 200
+        assert max(node.shards[0].saved_at_once) < 200  # though all of it was fetched at once
+        assert node.rows() == [(0, n) for n in range(200)]
+
+
 async def test_view_ahead_of_the_committed_offset_goes_on_from_the_view(
     kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +143,7 @@ async def test_what_is_folded_is_saved_when_it_is_much_or_looked_for_and_before_
     async with installed(kafka_servers, topic_prefix) as log, log.following(log.topics.terminations) as tail:
         with monkeypatch.context() as patch:
             patch.setattr(worker_module, "COMMIT_EVERY_SECONDS", 3_600.0)
-            node = Node(log, tmp_path, save_at_records=30)
+            node = Node(log, tmp_path, pace=Pace(save_at_records=30))
             async with node.running() as worker:
                 await until(lambda: worker.ready)
                 await write(log, 20)
@@ -117,7 +161,7 @@ async def test_what_is_folded_is_saved_when_it_is_much_or_looked_for_and_before_
                 await until(lambda: len(tail.records) == 40)
         assert node.rows() == [(0, n) for n in range(40)]  # what was written about is kept when the worker leaves
         assert await committed(log) == 40
-        again = Node(log, tmp_path, save_at_records=1_000)
+        again = Node(log, tmp_path, pace=Pace(save_at_records=1_000))
         async with again.running():
             await write(log, 1)
             await until(lambda: bool(again.shards) and again.shards[0].saved == 1)

@@ -35,9 +35,9 @@ class History:
 class _Teller:
     """Tells of one call as a provider does: with or without numbers, over one channel or two, with a skewed clock."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
+    def __init__(self, draw: st.DrawFn, *, numbered: bool) -> None:
         self._draw = draw
-        self._numbered = {kind: draw(st.booleans()) for kind in EventType}
+        self._numbered = {kind: numbered or draw(st.booleans()) for kind in EventType}
         self._channels = draw(st.sampled_from([(WEBHOOK,), (CALLBACK,), (WEBHOOK, CALLBACK)]))
         self.events: list[CallEvent] = []
 
@@ -62,8 +62,13 @@ class _Teller:
 
 
 @st.composite
-def histories(draw: st.DrawFn, *, final: st.SearchStrategy[Status | None] = st.sampled_from([None, *FINAL])) -> History:  # noqa: B008
-    teller = _Teller(draw)
+def histories(
+    draw: st.DrawFn,
+    *,
+    final: st.SearchStrategy[Status | None] = st.sampled_from([None, *FINAL]),  # noqa: B008
+    numbered: bool = False,
+) -> History:
+    teller = _Teller(draw, numbered=numbered)
     if draw(st.booleans()):
         teller.tell(EventType.QUEUED, Status.REGISTERED, 0)
     retried, end = draw(st.integers(0, 2)), draw(final)  # few enough that every event fits into the call's memory

@@ -59,6 +59,41 @@ def test_a_takeover_at_full_speed_exceeds_no_window(rps: float, burst: int, paus
 
 
 @given(
+    rps=st.sampled_from([1.0, 5.0, 50.0]),
+    burst=st.sampled_from([1, 5]),
+    travels=st.lists(st.tuples(st.floats(0, 0.03), st.floats(0, 0.05)), min_size=60, max_size=200),
+)
+def test_requests_travel_at_any_speed_and_no_window_at_the_provider_holds_more_than_the_limit(
+    rps: float, burst: int, travels: list[tuple[float, float]]
+) -> None:
+    now = START
+    limit = RateLimit(rps, burst, now=now)
+    answers: list[tuple[float, float]] = []
+    arrivals = []
+    for there, back in travels:
+        now = max(now, limit.next_at(now)) + TICK
+        for answered_at, taken_at in [one for one in answers if one[0] <= now]:
+            limit.arrived(taken_at, answered_at)
+        answers = [one for one in answers if one[0] > now]
+        now = max(now, limit.next_at(now))
+        assert limit.try_take(now)
+        arrivals.append(now + there)
+        answers.append((now + there + back, now))
+    assert busiest(sorted(arrivals), 1.0) <= max(burst, ceil(rps))
+
+
+def test_answers_that_come_soon_let_the_whole_rate_through() -> None:
+    limit = RateLimit(50.0, 5, now=START)
+    now, sent = START + 1.0, 0
+    while now < START + 21.0:
+        now = max(now + TICK, limit.next_at(now))
+        if limit.try_take(now):
+            sent += 1
+            limit.arrived(now, now + 0.004)
+    assert sent >= 0.99 * 1_000
+
+
+@given(
     rps=st.sampled_from([0.2, 1.0, 2.5, 5.0, 50.0]),
     burst=st.sampled_from([1, 5]),
     asked=st.lists(st.floats(0, 2), max_size=40),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from consumer.model.orders import Mode, OrderRecord, OrderState, effective_mode
-from consumer.model.terminations import State, Termination
+from consumer.model.terminations import Attempt, State, Termination
 from tests.simulation.log import EPOCH
 from tests.simulation.plan import FREEZE
 from tests.simulation.wanted import is_wanted
@@ -44,9 +44,15 @@ def confirmed_means_cancelled(world: World) -> Iterator[str]:
 
 
 def every_request_was_wanted(world: World) -> Iterator[str]:
-    """When a call was chosen for a request, an order that its sender knew enforced its stop right then."""
+    """When a call was chosen for a request, an order that its sender knew enforced its stop right then.
+
+    Of the attempts of a request the first names what the call was chosen for; a later one is of an episode that shares it.
+    """
     lives = {life.process.name: life for node in world.nodes for life in node.lives}
+    chosen: dict[tuple[str, str], Attempt] = {}
     for _, attempt in world.oracle.attempts:
+        chosen.setdefault((attempt.request_id, attempt.call_id), attempt)
+    for attempt in chosen.values():
         t = world.oracle.terminations[attempt.termination_id]
         chooser = lives[attempt.request_id.rsplit("-", 1)[0]]
         choice = chooser.choices[attempt.request_id]

@@ -26,6 +26,7 @@ PATIENCE_SECONDS = {"correlate": 0.02, "guard": 2.0, "terminate": 0.02}
 """How long a role's fetches take at most; the totals that guard reads are many, and in no hurry."""
 START_AGAIN_SECONDS = 1.0
 UNSAVED = {"correlate": 8, "terminate": 4}
+UNSAVED_SILENT = {"correlate": 24}
 """Few, and many to what a world has: most saves come before a commit, some from the number of records."""
 NOWHERE = Connection("nowhere:0")
 
@@ -115,7 +116,7 @@ class Life:
             topics=names,
             open_shard=lambda partition: self._open(role, partition, reader),
             clock=self._machine.clock,
-            pace=Pace(around.faults.plan.pace_seconds, UNSAVED.get(role, 1)),
+            pace=Pace(around.faults.plan.pace_seconds, UNSAVED.get(role, 1), UNSAVED_SILENT.get(role, 1)),
         )
         self.feed.on_change(worker.wake)
         self.workers[role] = worker, reader

@@ -12,7 +12,7 @@ from consumer.model.orders import Fact, OrderRecord
 from consumer.model.scopes import call_keys
 from consumer.model.termination_codec import decode_termination_records
 from consumer.model.terminations import Attempt, Decision, Ended, Record, Termination, fold_termination
-from consumer.model.totals import NAMES, ScopeTotals, count, decode_totals, minute_of, opened
+from consumer.model.totals import NAMES, ScopeTotals, count, decode_totals, minute_of
 from tests.simulation.log import Entry
 
 DECISION_TTL_SECONDS = 900.0
@@ -59,7 +59,9 @@ class Recount:
             scope = event.account, kind, name
             row = self.minutes.setdefault((*scope, minute_of(event.logged_at)), [0] * len(NAMES))
             count(row, before, after, event)
-            self.waiting[scope] = self.waiting.get(scope, 0) + opened(before, after)
+            self.waiting[scope] = (
+                self.waiting.get(scope, 0) + after.terminable - (before is not None and before.terminable)
+            )
 
     def hear(self, told: ScopeTotals) -> None:
         """Take in a published record; of two about the same, the one that counted further stands."""

@@ -8,6 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from consumer.correlate.shard import CorrelateShard
+from consumer.terminate.rate import RateLimit
 from tests.simulation.plan import (
     CRASH,
     FREEZE,
@@ -34,7 +35,23 @@ class Scenario:
     without: AbstractContextManager[Any]
 
 
+def _begun_an_hour_ago(limit: RateLimit, requests_per_second: float, burst: int, *, now: float) -> None:
+    _begun(limit, requests_per_second, burst, now=now - 3_600.0)
+
+
+_begun = RateLimit.__init__
+
 SCENARIOS = {
+    "whoever takes an account over does not know what has just left for it": Scenario(
+        "rate-is-kept",
+        Plan(
+            calls=tuple(CallPlan(f"call-{n}", at=1.0 + 0.3 * n) for n in range(12)),
+            orders=(OrderPlan(at=0.5),),
+            strikes=(Strike(2, "after a request", CRASH, 0.1), Strike(4, "after a request", CRASH, 0.1)),
+            requests_per_second=1.0,
+        ),
+        patch.object(RateLimit, "__init__", _begun_an_hour_ago),
+    ),
     "a process that slept after its look asks for no stop": Scenario(
         "no-live-call-is-cut",
         Plan(

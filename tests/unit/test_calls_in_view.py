@@ -9,7 +9,7 @@ import pytest
 from consumer.correlate.calls import SCHEMA, Calls, Keeping
 from consumer.correlate.keep import QUIET_SECONDS, Keeper
 from consumer.kafka.view import View
-from consumer.model.calls import Call
+from consumer.model.calls import Call, fold
 from consumer.model.status import Status
 from tests.unit.values import ACCOUNT, event, folded, waiting_call
 
@@ -71,6 +71,38 @@ def test_a_call_that_waits_no_more_is_found_by_no_key_and_waits_again_in_its_nex
             calls.save(connection)
         assert everything_waiting(calls, ("campaign", "k")) == found
     assert calls.count() == (1, 1)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_that_changed_in_many_steps_are_those_of_calls_written_once(view: View, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    calls, latest = Calls(view.connection, KEEPING, at_hand=3), dict[str, Call]()
+    for n in range(300):
+        call_id = f"c{chance.randrange(80)}"
+        said = event(
+            str(n),
+            chance.choice([*Status, None]),
+            call_id=call_id,
+            attempt=chance.choice([None, 0, 1, 2]),
+            logged_at=n * 900.0,
+            campaign_id=chance.choice([None, "k"]),
+            number=chance.choice([None, "+15550000001"]),
+        )
+        before = calls.get(ACCOUNT, call_id)
+        assert before == latest.get(call_id)
+        latest[call_id] = fold(before, said)
+        calls.put(latest[call_id], before)
+        if chance.random() < 0.5:
+            with view.transaction({}) as connection:
+                calls.save(connection)
+    with view.transaction({}) as connection:
+        calls.save(connection)
+    once = View(tmp_path / "once.sqlite", SCHEMA, cluster_id="c")
+    anew = keep(once, *latest.values())
+    rows = "SELECT hash, campaign, agent, number, due, state FROM calls ORDER BY hash"
+    assert view.connection.execute(rows).fetchall() == once.connection.execute(rows).fetchall()
+    assert calls.count() == anew.count() == (len(latest), sum(call.terminable for call in latest.values()))
+    once.close()
 
 
 def two_of_one_hash(prefix: str) -> tuple[str, str]:

@@ -57,6 +57,14 @@ def test_the_least_requests_for_the_waiting_calls_add_up() -> None:
     assert _wrong(account(FIGURES, stop)) == []
 
 
+def test_a_call_that_came_back_while_its_request_travelled_is_one_call() -> None:
+    came_back = [t | {"evidence": [{"topic": "call-events"}]} for t in _terminations(3)]
+    came_back[0] = came_back[0] | {"requests": []}
+    came_back[1] = came_back[1] | {"requests": [{"request_id": "bulk-0"}, {"request_id": "late-0"}]}
+    stop = campaign_stop([*_terminations(110), *came_back], 0)
+    assert (stop.calls, stop.requests, stop.came_later) == (110, 2, 0)
+
+
 def test_one_request_too_many_is_wrong() -> None:
     split = _terminations(110)
     split[0]["requests"] = [{"request_id": "one-more"}]

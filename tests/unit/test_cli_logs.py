@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from consumer import logs
 from consumer.model.accounts import Account
+from consumer.model.masking import Mask
 
 NUMBER = "+918882876897"
 
@@ -59,7 +60,7 @@ def test_offsets_addresses_and_ids_stay_readable(text: str) -> None:
 
 
 def test_a_known_secret_is_masked_wherever_it_stands() -> None:
-    mask = logs.Mask()
+    mask = Mask()
     mask.never_show(["innocent looking words"])
     assert mask.text("he said: innocent looking words!") == "he said: ••••!"
 

@@ -127,3 +127,15 @@ def test_the_headline_masks_the_number() -> None:
 
 def test_a_call_that_nobody_wanted_stopped_says_so() -> None:
     assert dict(headline(_call(history=[])))["stopped"] == "no; nothing was decided about it"
+
+
+def test_a_request_for_the_attempt_before_is_told_as_what_it_is() -> None:
+    (request,) = _termination()["requests"]
+    shared = request | {"n": 0, "answer": "unknown", "detail": "the request for its episode before may have stopped it"}
+    call = {"history": [], "orders": [ORDER], "terminations": [_termination(requests=[shared, request])]}
+    told = [(line.what, line.text) for line in story(call) if line.what in {"request", "answer"}]
+    assert told == [
+        ("request", "not asked for again at once: the request for the attempt before may have stopped it"),
+        ("request", "request 1 to the provider, with 99 other calls"),
+        ("answer", "accepted (HTTP 200)"),
+    ]

@@ -7,7 +7,7 @@ from multidict import CIMultiDict
 
 from consumer.ingest.authenticate import NotAuthentic
 from consumer.ingest.cloudevents import BATCH, JSON, MAX_EVENTS, STRUCTURED, CloudEventsIntake
-from consumer.ingest.intake import Intake, Taken
+from consumer.ingest.intake import NOT_JSON, Intake, Taken
 from consumer.kafka.topics import Topics
 from consumer.model.codec import decode_event
 from consumer.model.events import CallEvent, Position
@@ -171,13 +171,13 @@ def test_what_was_kept_becomes_the_event_it_was_once_it_is_understood() -> None:
 def test_what_is_not_json_is_refused_and_kept(content_type: str, raw: bytes) -> None:
     headers = {f"ce-{name}": value for name, value in ATTRIBUTES.items()}
     taken = take(content_type, raw, **headers)
-    assert taken.not_json
+    assert taken.refused is NOT_JSON
     assert len(rejected(taken)) == 1
 
 
 def test_an_event_without_data_is_refused_as_an_empty_body_is() -> None:
-    assert structured().not_json
-    assert binary(b"").not_json
+    assert structured().refused is NOT_JSON
+    assert binary(b"").refused is NOT_JSON
 
 
 @pytest.mark.parametrize(

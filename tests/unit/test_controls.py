@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import orjson
 import pytest
 
@@ -68,6 +69,16 @@ def test_orders_and_facts_are_no_controls(key: bytes | None) -> None:
 def test_what_is_no_control_or_lies_under_a_wrong_key_is_refused(key: bytes, value: bytes) -> None:
     with pytest.raises(CodecError):
         decode_control(key, value, 0.0)
+
+
+def test_an_alert_cannot_be_made_or_read_with_a_full_number_or_a_credential() -> None:
+    alert = Alert("silent/c1", "ask +4915112345678, api_key=abcdef", 3.0)
+    assert alert.text == "ask •••5678, api_key=••••"
+    assert decode_control(alert.key, encode_control(alert), 4.0) == msgspec.structs.replace(alert, at=4.0)
+    old = b'{"kind":"alert","name":"silent/c1","text":"ask +4915112345678","since":3.0}'
+    told = decode_control(alert.key, old, 4.0)
+    assert isinstance(told, Alert)
+    assert told.text == "ask •••5678"
 
 
 def test_the_last_record_of_each_key_stands() -> None:

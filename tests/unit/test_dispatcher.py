@@ -4,14 +4,8 @@ import pytest
 
 from consumer.model.provider import Answer
 from consumer.model.terminations import AnswerClass
-from consumer.terminate.dispatcher import (
-    BREAKER_FAILURES,
-    BREAKER_SECONDS,
-    FIRST_CONCURRENT,
-    PROBE_SECONDS,
-    Dispatcher,
-    bisected,
-)
+from consumer.terminate.breaker import BREAKER_FAILURES, BREAKER_SECONDS, FIRST_CONCURRENT, PROBE_SECONDS, Endpoint
+from consumer.terminate.dispatcher import Dispatcher, bisected
 from tests.unit.values import account
 
 START = 1_800_000_000.0
@@ -31,18 +25,18 @@ class Desk:
         )
         self._names = (f"request-{n}" for n in count())
 
-    def start(self) -> str:
-        due = self.dispatcher.next_at(self.now)
+    def start(self, endpoint: Endpoint = Endpoint.STOP) -> str:
+        due = self.dispatcher.next_at(self.now, endpoint)
         assert due < INFINITY
         self.now = max(self.now, due)
-        assert self.dispatcher.try_start(self.now)
+        assert self.dispatcher.try_start(self.now, endpoint)
         name = next(self._names)
-        self.dispatcher.started(name, (f"t-{name}",))
+        self.dispatcher.started(name, (f"t-{name}",), endpoint)
         return name
 
-    def exchange(self, answer: Answer) -> float:
+    def exchange(self, answer: Answer, endpoint: Endpoint = Endpoint.STOP) -> float:
         """Send one request and take its answer at once; gives when its calls may be sent again."""
-        return self.dispatcher.answered(self.start(), answer, self.now)
+        return self.dispatcher.answered(self.start(endpoint), answer, self.now)
 
     @property
     def wait(self) -> float:
@@ -243,3 +237,63 @@ def test_requests_of_which_every_third_fails_are_repeated_more_and_more_slowly(d
         desk.now += 0.1
     assert waits[0] == 0.5
     assert waits[-1] > 20.0
+
+
+@pytest.mark.parametrize("reading", [Endpoint.LOOK, Endpoint.HISTORY])
+@pytest.mark.parametrize("answer", [Answer(AnswerClass.PERMISSION, "not the history"), UNKNOWN, THROTTLED])
+def test_what_is_wrong_with_reading_calls_holds_up_no_stop_and_the_other_way_round(
+    desk: Desk, reading: Endpoint, answer: Answer
+) -> None:
+    for _ in range(BREAKER_FAILURES):
+        desk.exchange(answer, reading)
+    assert (desk.wait, desk.is_probing(), desk.concurrency) == (0.0, False, FIRST_CONCURRENT)
+    assert desk.dispatcher.health(desk.now).held is None
+    assert not desk.dispatcher.is_open(desk.now, reading)
+    assert desk.dispatcher.is_open(desk.now, Endpoint.STOP)
+    desk.exchange(ACCEPTED, Endpoint.STOP)
+    assert not desk.dispatcher.is_open(desk.now, reading)
+    for _ in range(BREAKER_FAILURES):
+        desk.exchange(UNKNOWN, Endpoint.STOP)
+    other = ({Endpoint.LOOK, Endpoint.HISTORY} - {reading}).pop()
+    assert not desk.dispatcher.is_open(desk.now, Endpoint.STOP)
+    assert desk.dispatcher.is_open(desk.now, other)
+
+
+def test_a_key_that_is_refused_anywhere_holds_everything_and_one_probe_a_minute_tries_it(desk: Desk) -> None:
+    desk.exchange(REFUSED, Endpoint.HISTORY)
+    assert all(desk.dispatcher.health(desk.now).holds.values())
+    assert (desk.is_probing(), desk.wait) == (True, PROBE_SECONDS)
+    probe = desk.start()
+    assert {desk.dispatcher.next_at(desk.now, endpoint) for endpoint in Endpoint} == {INFINITY}
+    desk.dispatcher.answered(probe, ACCEPTED, desk.now)
+    assert not any(desk.dispatcher.health(desk.now).holds.values())
+
+
+def test_all_endpoints_together_keep_within_what_is_configured() -> None:
+    limit = {"requests_per_second": 1_000, "burst": 1_000, "concurrency": 4}
+    dispatcher = Dispatcher(account(rate_limit=limit), now=START - 10.0)
+    for n, endpoint in enumerate((*Endpoint, Endpoint.STOP)):
+        assert dispatcher.try_start(START, endpoint)
+        dispatcher.started(f"r-{n}", (), endpoint)
+    assert {dispatcher.next_at(START, endpoint) for endpoint in Endpoint} == {INFINITY}
+
+
+def test_while_the_account_is_held_one_request_is_in_flight_at_most_however_well_it_went_before(desk: Desk) -> None:
+    for _ in range(MAX_CONCURRENT):
+        desk.exchange(ACCEPTED)
+    desk.exchange(REFUSED)
+    desk.start()
+    assert (desk.concurrency, desk.wait) == (MAX_CONCURRENT, INFINITY)
+
+
+def test_what_a_failing_provider_asks_for_is_waited_for(desk: Desk) -> None:
+    again_at = desk.exchange(Answer(AnswerClass.UNKNOWN, retry_after_seconds=17.0))
+    assert (again_at, desk.wait) == (desk.now + 17.0, 17.0)
+
+
+def test_a_batch_that_was_set_aside_leaves_in_parts_while_only_probes_do(desk: Desk) -> None:
+    desk.dispatcher.pinned.extend([("t-a", "t-b", "t-c"), ("t-d", "t-e")])
+    desk.exchange(REFUSED)
+    assert [desk.dispatcher.next_pinned(), desk.dispatcher.next_pinned()] == [("t-a",), ("t-b",)]
+    desk.exchange(ACCEPTED)
+    assert [desk.dispatcher.next_pinned(), desk.dispatcher.next_pinned()] == [("t-c",), ("t-d", "t-e")]

@@ -97,6 +97,14 @@ async def test_what_is_known_here_and_elsewhere_is_put_together(peers: Peers) ->
         assert figures.account("b") == of_account(SENDING | {"breaker": "open"}, 60.0)
 
 
+async def test_how_often_a_rule_raised_is_added_up_over_processes(peers: Peers) -> None:
+    own, one, two = (Report(failures={"opt-out": times, "mine": 1}) for times in (1, 20, 300))
+    async with worker("one", one) as first, worker("two", two) as second:
+        figures = figures_of(Named(correlate=[first], guard=[first, second]), peers, own)
+        await figures.refresh()
+        assert [figures.failures(rule) for rule in ("opt-out", "mine", "another")] == [321, 3, 0]
+
+
 async def test_what_others_read_back_is_known_until_they_are_done(
     peers: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,14 @@ def test_a_call_that_cannot_be_stopped_is_wanted_by_nobody() -> None:
     assert wanting(fold(ringing, event("c", Status.RETRY, attempt=0)), book_of(order())) == ["order-1"]
 
 
+def test_a_call_whose_campaign_is_told_later_is_wanted_from_then_on() -> None:
+    book = book_of(order())
+    seen = folded(event("history-a", Status.REGISTERED, at=5.0, logged_at=1_400.0, source="history"))
+    assert wanting(seen, book) == []
+    again = event("history-b", Status.REGISTERED, at=6.0, logged_at=1_401.0, source="history", campaign_id="campaign-1")
+    assert wanting(fold(seen, again), book) == ["order-1"]
+
+
 def test_orders_of_another_account_scope_or_time_want_nothing() -> None:
     book = book_of(
         order("elsewhere", account="another"),
@@ -100,6 +108,14 @@ def test_what_moves_a_call_on_ends_its_episode(then: CallEvent, status: Status) 
     record = ended(CALL, fold(CALL, then), then)
     assert record is not None
     assert (record.termination_id, record.status, record.at) == (termination_id(ACCOUNT, "call-1", 0), status, 9.0)
+
+
+def test_a_call_that_is_cancelled_while_it_is_thought_to_ring_has_its_end_told_once_more() -> None:
+    ringing = fold(CALL, event("b", Status.ONGOING, at=9.0))
+    then = event("c", Status.CANCELLED, at=11.0)
+    record = ended(ringing, fold(ringing, then), then)
+    assert record is not None
+    assert (record.episode, record.status, record.at) == (0, Status.CANCELLED, 11.0)
 
 
 def test_the_brokers_time_stands_in_where_the_provider_gives_none_but_zero_is_a_time() -> None:

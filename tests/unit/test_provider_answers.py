@@ -5,7 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
-from consumer.model.provider import BatchOfCallIds, HttpResponse, UnsafeRequest
+from consumer.model.provider import BatchOfCallIds, HistoryQuery, HttpResponse, UnsafeRequest
+from consumer.model.status import Status
 from consumer.model.terminations import AnswerClass
 from handlers.providers.revenueable import Revenueable
 from handlers.providers.ringg import Ringg
@@ -90,6 +91,13 @@ def test_whatever_the_provider_writes_is_shortened_to_a_line(body: bytes) -> Non
     assert len(Ringg().understand(response(500, body)).detail) <= 200
 
 
+@pytest.mark.parametrize("before", range(170, 201, 3))
+@pytest.mark.parametrize("whole", ["%s", '{"message": "%s"}', '{"error": {"message": "%s"}}'])
+def test_a_number_is_masked_before_what_the_provider_writes_is_cut(whole: str, before: int) -> None:
+    body = (whole % ("y" * (before - 1) + " +4915112345678")).encode()
+    assert "151123" not in Ringg().understand(response(500, body)).detail
+
+
 def test_a_request_goes_to_the_accounts_own_address_with_its_key() -> None:
     batch = BatchOfCallIds.of(["a"], 100)
     default = Ringg().terminate(account(), batch)
@@ -111,3 +119,12 @@ def test_a_batch_that_must_not_leave_cannot_be_made(ids: list[str]) -> None:
 def test_the_table_names_each_provider_by_its_own_name() -> None:
     assert {"ringg", "revenueable"} <= set(PROVIDERS)
     assert all(provider.name == name for name, provider in PROVIDERS.items())
+
+
+def test_a_row_of_the_history_is_another_event_where_its_listing_names_the_campaign() -> None:
+    row = {"id": "call-1", "status": "registered", "created_at": "2026-05-01T10:00:00+00:00"}
+    page = response(200, {"calls": [row], "total": 1})
+    queries = (HistoryQuery(statuses=(Status.REGISTERED,)), HistoryQuery(campaign_id="campaign-1"))
+    (one,), (two,) = (Ringg().read_history(account(), query, page).events for query in queries)
+    assert (one.campaign_id, two.campaign_id) == (None, "campaign-1")
+    assert one.event_id != two.event_id

@@ -139,3 +139,15 @@ def test_an_order_that_names_many_calls_is_gone_through_in_parts() -> None:
 @pytest.mark.parametrize("other", [Scope.campaign("campaign-1"), Scope.numbers([NUMBER]), Scope.agent("agent-1")])
 def test_orders_that_name_no_calls_ask_for_none(other: Scope) -> None:
     assert Reconciler(EVERY).next_named(orders(other), nothing_decided, 2_000.0) is None
+
+
+def test_a_listing_that_names_the_campaign_is_news_after_one_that_does_not_and_never_the_other_way_round() -> None:
+    reconciler = Reconciler(EVERY)
+    waiting = HistoryQuery(statuses=(Status.REGISTERED,))
+    news = []
+    for sweep, (query, campaign_id) in enumerate([(waiting, None), (CAMPAIGN, "campaign-1"), (waiting, None)], start=1):
+        reconciler.next_page((query,), 0.0)
+        assert reconciler.next_page((query,), sweep * EVERY * 2) == query
+        one = event("history-1", Status.REGISTERED, campaign_id=campaign_id, source="history")
+        news.append(len(reconciler.read(HistoryPage(Answer(AnswerClass.ACCEPTED), (one,)))))
+    assert news == [1, 1, 0]

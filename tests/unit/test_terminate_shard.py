@@ -14,7 +14,7 @@ from consumer.model.identity import termination_id
 from consumer.model.orders import Mode
 from consumer.model.status import Status
 from consumer.model.termination_codec import decode_termination_record, encode_termination_record
-from consumer.model.terminations import AnswerClass, Record, Result, State
+from consumer.model.terminations import AnswerClass, Looked, Record, Result, State, Termination
 from consumer.terminate.choosing import Choice
 from consumer.terminate.shard import SCHEMA, TerminateShard
 from handlers.providers.table import PROVIDERS
@@ -117,3 +117,107 @@ def test_a_call_stopped_by_the_request_for_its_earlier_episode_is_confirmed_in_w
     assert later.state is State.CONFIRMED
     assert later.final is not None
     assert "request-1" in later.final.detail
+
+
+def test_what_is_written_is_known_at_once_and_tells_nothing_new_when_it_is_read_back(
+    shard: TerminateShard, book: StoredOrderBook
+) -> None:
+    book.fold([(0, order())])
+    read(shard, decision("a"), decision("b"))
+    asked = [attempt(call_id="a"), attempt(call_id="b")]
+    answers = [answered(AnswerClass.ACCEPTED, call_id="a"), answered(AnswerClass.ACCEPTED, call_id="b")]
+    written = []
+    for records, state in ((asked, State.REQUESTED), (answers, State.ACCEPTED)):
+        written += (one := shard.records(records))
+        assert shard.learn(records, one, NOW) == []
+        assert shard.ledger.count_of(ACCOUNT, state) == 2
+    assert set(shard.newly_answered(ACCOUNT)) == {"request-1"}
+    assert shard.chooser.to_send(ACCOUNT, NOW, 10, set()) == []
+    for again in range(2):  # what is read a second time is read by whoever took the partition over
+        assert shard.fold([Logged(one.value or b"", next(offsets)) for one in written], live=True) == []
+        assert list(shard.newly_answered(ACCOUNT)) == ["request-1"] * again
+    assert shard.ledger.counts("order-1")["accepted"] == 2
+
+
+def test_a_request_that_turns_out_to_have_stopped_a_call_says_so_as_soon_as_it_is_written(
+    shard: TerminateShard, book: StoredOrderBook
+) -> None:
+    book.fold([(0, order())])
+    read(shard, decision(), decision(episode=1, decided_at=1_001.0), ended(Status.CANCELLED, episode=1))
+    assert of_episode(shard, 1).state is State.MISSED
+    asked = [attempt()]
+    (said,) = shard.learn(asked, shard.records(asked), NOW)
+    result = decode_termination_record(said.value)
+    assert isinstance(result, Result)
+    assert (result.episode, result.outcome) == (1, State.CONFIRMED)
+    assert of_episode(shard, 1).state is State.CONFIRMED
+
+
+def of_episode(shard: TerminateShard, episode: int) -> Termination:
+    found = shard.ledger.get(termination_id(ACCOUNT, "call-1", episode))
+    assert found is not None
+    return found
+
+
+def came_back_after_a_request(shard: TerminateShard, book: StoredOrderBook, *told: Record) -> None:
+    """Tell of a call that a request names, and that rang and came back to the queue while webhooks lagged."""
+    book.fold([(0, order())])
+    asked = (decision(), attempt(at=1_010.0), answered(AnswerClass.ACCEPTED), *told)
+    read(shard, *asked, ended(Status.ONGOING), decision(episode=1, decided_at=1_012.0, status=Status.RETRY))
+
+
+def test_a_call_that_came_back_is_not_asked_for_again_while_the_last_request_may_have_stopped_it(
+    shard: TerminateShard, book: StoredOrderBook
+) -> None:
+    came_back_after_a_request(shard, book)
+    choice = choose(shard)
+    assert choice.batch == ()
+    assert [one.request_id for one in choice.settled] == ["request-1", "request-1"]
+    read(shard, *choice.settled)
+    assert shard.ledger.to_look(ACCOUNT, 1_013.0, 10) == []
+    assert [(t.call_id, t.episode) for t in shard.ledger.to_look(ACCOUNT, 1_014.0, 10)] == [("call-1", 1)]
+    read(shard, ended(Status.CANCELLED, episode=1))
+    assert of_episode(shard, 0).state is State.MISSED
+    assert of_episode(shard, 1).state is State.CONFIRMED
+
+
+def test_a_call_that_came_back_is_asked_for_once_a_look_shows_it_waiting(
+    shard: TerminateShard, book: StoredOrderBook
+) -> None:
+    came_back_after_a_request(shard, book)
+    looked = Looked(termination_id(ACCOUNT, "call-1", 1), ACCOUNT, "call-1", 1, NOW, waiting=True)
+    read(shard, *choose(shard).settled, looked)
+    assert [(t.call_id, t.episode) for t in choose(shard).batch] == [("call-1", 1)]
+
+
+def test_a_call_that_came_back_is_asked_for_at_once_where_the_last_request_cannot_have_stopped_it(
+    shard: TerminateShard, book: StoredOrderBook
+) -> None:
+    book.fold([(0, order())])
+    long_ago = 1_011.0 - ACME.confirm_within
+    read(shard, decision("a"), attempt(at=long_ago, call_id="a"), answered(AnswerClass.ACCEPTED, call_id="a"))
+    read(shard, decision("b"), attempt(call_id="b"), answered(AnswerClass.NONE_TERMINABLE, call_id="b"))
+    for call_id in ("a", "b"):
+        read(shard, ended(Status.ONGOING, call_id=call_id), decision(call_id, 1, decided_at=1_012.0))
+    assert {(t.call_id, t.episode) for t in choose(shard).batch} == {("a", 1), ("b", 1)}
+
+
+def test_a_call_that_came_back_waits_while_a_request_for_it_is_under_way(
+    shard: TerminateShard, book: StoredOrderBook
+) -> None:
+    book.fold([(0, order())])
+    read(shard, decision(), ended(Status.ONGOING), decision(episode=1, decided_at=1_012.0))
+    under_way = {termination_id(ACCOUNT, "call-1", 0)}
+    assert shard.chooser.to_send(ACCOUNT, NOW, 100, under_way) == []
+    assert [t.episode for t in shard.chooser.to_send(ACCOUNT, NOW, 100, set())] == [1]
+
+
+def test_a_call_that_is_cancelled_before_anybody_tells_of_its_retry_is_confirmed(
+    shard: TerminateShard, book: StoredOrderBook
+) -> None:
+    book.fold([(0, order())])
+    read(shard, decision(), attempt(), answered(AnswerClass.ACCEPTED), ended(Status.ONGOING))
+    assert of_episode(shard, 0).state is State.MISSED
+    (said,) = read(shard, ended(Status.CANCELLED, at=1_200.0))
+    assert said.outcome is State.CONFIRMED
+    assert of_episode(shard, 0).state is State.CONFIRMED
