@@ -25,7 +25,8 @@ Action = tuple[str, int, int]
 
 def steps(t: Termination) -> NextStep:
     answer = t.last_answer
-    return NextStep("send" if t.state is State.WAITING else None, answer.retry_at if answer else 0.0)
+    waits = t.state is State.WAITING and t.decided_status is not None
+    return NextStep("send" if waits else None, answer.retry_at if answer else 0.0)
 
 
 @contextmanager
