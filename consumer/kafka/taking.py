@@ -92,6 +92,7 @@ def batches_of(tp: TopicPartition, fetched: PartitionRecords) -> Iterator[Any]:
         fetched.next_fetch_offset = batch.next_offset
         if not batch.is_control_batch:
             yield batch
+    fetched._records_iterator.close()  # noqa: SLF001 -- not begun, it keeps what was fetched in a cycle
 
 
 def _records_of(tp: TopicPartition, result: FetchResult, max_records: int) -> list[Any]:
