@@ -37,8 +37,8 @@ def show(config: ConfigFile = None, *, as_json: AsJson = False) -> None:
     """Show everything that is in effect, defaults included; secrets are masked."""
     import yaml  # noqa: PLC0415 -- as in commands.serve
 
-    from consumer.commands.configuration import read_settings  # noqa: PLC0415
-    from consumer.settings import masked  # noqa: PLC0415
+    from consumer.commands.configuration import read_settings  # noqa: PLC0415 -- as above
+    from consumer.settings import masked  # noqa: PLC0415 -- as above
 
     with failures_shown():
         effective = masked(read_settings(configuration_file(config)))

@@ -45,7 +45,7 @@ def _configured(file: Path | None) -> Any:
     if not any(name.upper().startswith(PREFIX) for name in os.environ):
         return document.tree
     from consumer.settings import Settings  # noqa: PLC0415 -- as in commands.serve
-    from consumer.settings.overrides import override  # noqa: PLC0415
+    from consumer.settings.overrides import override  # noqa: PLC0415 -- as above
 
     return override(document, Settings, os.environ).tree
 

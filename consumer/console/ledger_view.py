@@ -12,10 +12,9 @@ from consumer.kafka.ledger import LISTED_SCHEMA, Ledger
 from consumer.kafka.progress import Reading
 from consumer.kafka.reader import LogRecord, TopicReader
 from consumer.kafka.resume import Doubt, Following, Log, doubt
+from consumer.kafka.termination_records import records_in
 from consumer.kafka.topics import Cluster, Topics
 from consumer.kafka.view import Offsets, View, log_thrown_away
-from consumer.model.codec import CodecError
-from consumer.model.termination_codec import decode_termination_records
 from consumer.model.terminations import Record
 
 logger = logging.getLogger(__name__)
@@ -115,7 +114,7 @@ class LedgerView:
         """Fold and save, a part at a time: a record may tell of a hundred calls, and there may be a thousand of them."""
         changes: list[Record] = []
         for record in chain.from_iterable(fetched.values()):
-            changes += _read(record)
+            changes += records_in(record)
             if len(changes) >= SLICE_CHANGES:
                 await self._fold_some(changes)
                 changes = []
@@ -150,11 +149,3 @@ class LedgerView:
         log_thrown_away(self._path, str(found))
         self.view.discard()
         self._open()
-
-
-def _read(record: LogRecord) -> Sequence[Record]:
-    try:
-        return decode_termination_records(record.value)
-    except CodecError as error:
-        logger.error("%s/%d@%d is skipped: %s", record.topic, record.partition, record.offset, error)
-        return ()

@@ -39,7 +39,7 @@ async def close(client: AIOKafkaProducer) -> None:
     end, for those that the sender had opened meanwhile.
     """
     client._closed = True  # noqa: SLF001 -- else its finaliser warns
-    for step in (client.client.close, client._sender.close, client.client.close):  # noqa: SLF001
+    for step in (client.client.close, client._sender.close, client.client.close):  # noqa: SLF001 -- as above
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await step()

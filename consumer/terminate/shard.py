@@ -10,14 +10,14 @@ from consumer.kafka.ledger import SCHEMA, Ledger
 from consumer.kafka.order_book import FROM_THE_FIRST, Place, StoredOrderBook
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.reader import LogRecord
+from consumer.kafka.termination_records import records_in
 from consumer.kafka.topics import Topics
 from consumer.kafka.view import View
 from consumer.model.accounts import Account
-from consumer.model.codec import CodecError
 from consumer.model.orders import OrderRecord
 from consumer.model.provider import Provider
 from consumer.model.status import Status
-from consumer.model.termination_codec import decode_termination_records, encode_request
+from consumer.model.termination_codec import encode_request
 from consumer.model.terminations import Attempt, Decision, Ended, Record, Result, State, Termination
 from consumer.terminate import covered, endings, metrics
 from consumer.terminate.choosing import Chooser
@@ -79,7 +79,7 @@ class TerminateShard:
 
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
         news = [record for record in records if self._learned.pop(record.value, 0) is not None]
-        read = [(record.timestamp / 1_000, changes) for record in news if (changes := _read(record))]
+        read = [(record.timestamp / 1_000, changes) for record in news if (changes := records_in(record))]
         self.ledger.load(change.termination_id for _, changes in read for change in changes)
         outputs: list[OutRecord] = []
         came: dict[tuple[str, int, bool], Termination] = {}
@@ -218,11 +218,3 @@ class TerminateShard:
         """Note how what only rules wanted comes out."""
         if self._live and state.over and t.attempts and self.chooser.only_rules_want(t):
             self.trust(t.account).settled(state, self._clock.monotonic())
-
-
-def _read(record: LogRecord) -> Sequence[Record]:
-    try:
-        return decode_termination_records(record.value)
-    except CodecError as error:
-        logger.error("%s/%d@%d is skipped: %s", record.topic, record.partition, record.offset, error)
-        return ()

@@ -1,40 +1,23 @@
 """What goes into the next request: in which order, under which orders, and how much is looked at for it."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from consumer.kafka.control_rows import ControlChange
 from consumer.kafka.order_book import StoredOrderBook
-from consumer.kafka.topics import Topics
-from consumer.kafka.view import View
 from consumer.model.controls import Lever
 from consumer.model.orders import EMERGENCY, Fact, FactKind
 from consumer.model.scopes import Scope
 from consumer.model.terminations import Decision, Result, State
 from consumer.terminate import choosing
 from consumer.terminate.choosing import Choice
-from consumer.terminate.shard import SCHEMA, TerminateShard
-from handlers.providers.table import PROVIDERS
+from consumer.terminate.shard import TerminateShard
 from tests.unit.values import ACCOUNT, OPERATOR, RULE, account, decision, order
 
 NOW = 1_050.0
 ACME = account()
-
-
-@pytest.fixture
-def book() -> StoredOrderBook:
-    return StoredOrderBook()
-
-
-@pytest.fixture
-def shard(tmp_path: Path, book: StoredOrderBook) -> Iterator[TerminateShard]:
-    view = View(tmp_path / "0.sqlite", SCHEMA, cluster_id="c")
-    topics = Topics.named(terminations=1)
-    yield TerminateShard(view, topics=topics, book=book, accounts={ACCOUNT: ACME}, providers=PROVIDERS)
-    view.close()
 
 
 def put(shard: TerminateShard, decisions: Sequence[Decision]) -> None:

@@ -1,6 +1,5 @@
 """What is looked at once more right before a request: the parts of a batch, what may be cut, what is only in shadow."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,19 +25,6 @@ CAMPAIGN = Scope.campaign("campaign-1")
 
 class MayCut(Ringg):
     capabilities = replace(Ringg.capabilities, everything_spares_live=False)
-
-
-@pytest.fixture
-def book() -> StoredOrderBook:
-    return StoredOrderBook()
-
-
-@pytest.fixture
-def shard(tmp_path: Path, book: StoredOrderBook) -> Iterator[TerminateShard]:
-    view = View(tmp_path / "0.sqlite", SCHEMA, cluster_id="c")
-    topics = Topics.named(terminations=1)
-    yield TerminateShard(view, topics=topics, book=book, accounts={ACCOUNT: account()}, providers=PROVIDERS)
-    view.close()
 
 
 def choose(shard: TerminateShard) -> Choice:

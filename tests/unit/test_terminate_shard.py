@@ -1,23 +1,18 @@
 """What one partition of ``terminations`` chooses to send, and what it says when a call's own events settle a stop."""
 
-from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from consumer.kafka.order_book import StoredOrderBook
-from consumer.kafka.topics import Topics
-from consumer.kafka.view import View
 from consumer.model.identity import termination_id
 from consumer.model.orders import Mode
 from consumer.model.status import Status
 from consumer.model.termination_codec import decode_termination_record, encode_termination_record
 from consumer.model.terminations import AnswerClass, Looked, Record, Result, State, Termination
 from consumer.terminate.choosing import Choice
-from consumer.terminate.shard import SCHEMA, TerminateShard
-from handlers.providers.table import PROVIDERS
+from consumer.terminate.shard import TerminateShard
 from tests.unit.values import ACCOUNT, account, answered, attempt, closed, decision, ended, order
 
 NOW = 1_050.0
@@ -33,19 +28,6 @@ class Logged(NamedTuple):
     timestamp: int = 1_120_000
     key: bytes | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
-
-
-@pytest.fixture
-def book() -> StoredOrderBook:
-    return StoredOrderBook()
-
-
-@pytest.fixture
-def shard(tmp_path: Path, book: StoredOrderBook) -> Iterator[TerminateShard]:
-    view = View(tmp_path / "0.sqlite", SCHEMA, cluster_id="c")
-    topics = Topics.named(terminations=1)
-    yield TerminateShard(view, topics=topics, book=book, accounts={ACCOUNT: ACME}, providers=PROVIDERS)
-    view.close()
 
 
 def read(shard: TerminateShard, *records: Record) -> list[Result]:
