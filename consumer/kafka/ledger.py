@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 SEND = "send"
-SAVED_AT_ONCE = 500
+SAVED_AT_ONCE = 200
 """So many are written in one go; others get their turn before the next."""
 RECENT = 4_096
 """So many terminations that were changed or looked at lately stay in memory: a request's attempt and outcome follow soon."""

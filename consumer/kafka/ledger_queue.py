@@ -139,10 +139,13 @@ class SendQueue:
         for place, n in found:
             if place[0] > up_to_lane:
                 return
-            if place[2] not in skip:
-                changed = self._changed.get(place[2])
-                if changed is None or self._is_due(changed, now):
-                    yield place, n
+            if place[2] in skip:
+                if line := self._lines.get(account):
+                    line.drop(place)  # mostly it is being asked for; else it is back when the line is read anew
+                continue
+            changed = self._changed.get(place[2])
+            if changed is None or self._is_due(changed, now):
+                yield place, n
 
     def _at_hand(self, account: str, now: float) -> Iterator[Found]:
         line = self._lines.get(account)

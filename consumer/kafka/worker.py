@@ -42,6 +42,7 @@ POLL_MS, UNSETTLED_POLL_MS = 200, 20
 WORK_EVERY_SECONDS = 0.25
 COMMIT_EVERY_SECONDS, COMMIT_BEHIND_EVERY_SECONDS = 1.0, 5.0
 RETRY_SECONDS = 0.5
+REST_SECONDS = 0.01
 
 
 class Pace(NamedTuple):
@@ -110,10 +111,15 @@ class FoldingWorker:
         self._turn = 0
         self._midway = False
         self._on_folded: Callable[[], None] = lambda: None
+        self._pressing: Callable[[], bool] = lambda: False
 
     def on_folded(self, listener: Callable[[], None]) -> None:
         """Be told (synchronously, briefly) whenever records have been folded and saved."""
         self._on_folded = listener
+
+    def give_way(self, pressing: Callable[[], bool]) -> None:
+        """Rest a little between two steps of folding and saving while ``pressing`` says that others may not wait."""
+        self._pressing = pressing
 
     def wake(self) -> None:
         """Ask for ``work`` at once instead of at the next quarter of a second."""
@@ -344,7 +350,7 @@ class FoldingWorker:
                     if outputs:
                         said.add(partition)
                         writing.create_task(self._producer.publish_all(outputs))
-                    await asyncio.sleep(0)  # heartbeats and webhooks get their turn, however slow a rule is
+                    await self._let_others()  # heartbeats and webhooks get their turn, however slow a rule is
                     if held.shard.urgent and partition not in said:
                         folded = await self._save_midway(held, folded)
         for held, topic, part in folded:
@@ -374,8 +380,11 @@ class FoldingWorker:
         """Save what has been folded and written about; others get their turn meanwhile."""
         with closing(held.save(self._uncommitted)) as steps:
             for _ in steps:
-                await asyncio.sleep(0)
+                await self._let_others()
         await asyncio.sleep(0)
+
+    async def _let_others(self) -> None:
+        await asyncio.sleep(REST_SECONDS if self._pressing() else 0)
 
     async def _save_all(self, *, silent: bool = True) -> None:
         for held in self._held.values():

@@ -61,6 +61,10 @@ class AccountLoop:
             health = replace(health, last_success_at=health.last_success_at + self._desk.epoch())
         return AccountHealth(owned.shard.ledger.backlog(self._account.name), health)
 
+    def is_late(self) -> bool:
+        """Whether a request is being prepared that the rate would let go by now."""
+        return self._owned is not None and self._owned.dispatcher.is_late(self._clock.monotonic())
+
     async def run(self) -> None:
         """Work until cancelled; what is in flight then is finished within a grace period."""
         try:

@@ -50,8 +50,11 @@ class Breaker:
 
     def next_at(self, in_flight: int) -> float:
         """The earliest time of the next request; infinity while too many are in flight."""
-        full = in_flight >= (1 if self.probes else self.concurrency)
-        return float("inf") if full else max(self._closed_until, self._throttled_until)
+        return max(self._closed_until, self._throttled_until) if self.has_room(in_flight) else float("inf")
+
+    def has_room(self, in_flight: int) -> bool:
+        """Whether the provider may be asked for one thing more at the same time."""
+        return in_flight < (1 if self.probes else self.concurrency)
 
     def is_open(self, now: float) -> bool:
         """Whether it lets requests through, if only a probe."""

@@ -24,6 +24,8 @@ from consumer.terminate.shard import TerminateShard
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.25
+DEPARTURE_SECONDS = 0.02
+"""So often one that waits to leave looks whether another has been answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,17 @@ class Desk:
         if self.holds(shard) and (following := shard.learn(records, written, self.clock.now())):
             await self.parts.producer.publish_all(following)
 
-    async def departure(self, dispatcher: Dispatcher, request: Request) -> None:
+    async def departure(self, dispatcher: Dispatcher, request: Request, leaves_by: float) -> None:
         """Wait until the request may leave: writing its attempts takes a varying time, and two may have come together.
 
-        Where this worker is ``ending``, nothing leaves any more, and nothing is waited for.
+        Nothing is waited for beyond ``leaves_by`` (monotonic), nor where this worker is ``ending``: then nothing leaves.
         """
-        while not self.ending and not dispatcher.try_depart(request.request_id, moment := self.clock.monotonic()):
-            await asyncio.sleep(max(0.001, dispatcher.departure_at(moment) - moment))
+        dispatcher.prepared(request.request_id, self.clock.monotonic())
+        while not self.ending and (moment := self.clock.monotonic()) <= leaves_by:
+            if dispatcher.try_depart(request.request_id, moment):
+                self._on_finished()  # the next may take its place
+                return
+            await asyncio.sleep(min(max(0.001, dispatcher.rate_at(moment) - moment), DEPARTURE_SECONDS))
 
     async def token(self, dispatcher: Dispatcher) -> None:
         """Wait for the account's rate to allow one more request."""

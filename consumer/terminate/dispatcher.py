@@ -1,6 +1,9 @@
 """When one account may send, and how much at once: rate, concurrency, breaker and holds in one place. Pure.
 
-The owner asks ``next_at``, takes the token with ``try_start``, *then* chooses the calls, and reports what came back.
+The owner asks ``next_at``, takes a place with ``try_start``, *then* chooses the calls, and reports what came back. A request
+that stops calls leaves only after its attempts are in the log, which may take a tenth of a second. So its place is one of the
+next to leave, taken as long ahead as that has lately taken: the rate is used to the full, and nothing is chosen sooner than
+it must be. Its token is taken as it leaves; every other request takes its own at once.
 """
 
 from collections import deque
@@ -18,6 +21,9 @@ from consumer.terminate.retries import Retries
 NOWHERE_FROM = 5
 """So many requests in a row for which there was nothing there, and it is the address that is wrong, not the ids."""
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
+MOST_AHEAD_SECONDS = 0.5
+AHEAD_FADES = 0.97
+"""How long ahead places are taken shrinks by so much with each request that was ready sooner."""
 HOLDING = {AnswerClass.CREDENTIALS, AnswerClass.PERMISSION, AnswerClass.CONFIGURATION}
 FAILING = {AnswerClass.UNKNOWN, AnswerClass.NOT_SENT}
 
@@ -27,6 +33,7 @@ class Health:
     """How an account's sending goes, for the page and the metrics. Times are on the clock that ``now`` was taken from.
 
     ``breakers`` and ``holds`` are of each endpoint, ``well`` are those that have answered; ``last_success_at`` is of any.
+    ``in_flight`` are the requests that have left and have no answer yet.
     """
 
     breakers: Mapping[Endpoint, str]
@@ -48,6 +55,15 @@ class Health:
         return self.holds[Endpoint.STOP]
 
 
+@dataclass(slots=True)
+class _Request:
+    """A request that has no answer yet. ``left_at`` is None while it is being prepared."""
+
+    endpoint: Endpoint
+    began_at: float
+    left_at: float | None = None
+
+
 class Dispatcher:
     """The sending side of one account. ``now`` is in seconds on a monotonic clock: one set back must hold nothing up."""
 
@@ -55,16 +71,15 @@ class Dispatcher:
         limit = account.rate_limit
         self._rate = RateLimit(limit.requests_per_second, limit.burst, now=now)
         self._retries = Retries(limit.requests_per_second)
-        self._departures = RateLimit(limit.requests_per_second, limit.burst, now=now)
         self._batch_size = min(account.batch.size, batch_limit)
         self._most = limit.concurrency
         self._breakers = {endpoint: Breaker(self._most) for endpoint in Endpoint}
         self._account = Breaker(self._most)
         self._nowhere = 0
         self._requests = 0
-        self._active: dict[str, tuple[float, Endpoint]] = {}
-        self._taken_at = now
-        self._departed: dict[str, float] = {}
+        self._active: dict[str, _Request] = {}
+        self._began_at = now
+        self._ahead_seconds = 0.0
         self._unfolded: dict[str, tuple[str, ...]] = {}
         self._busy: set[str] = set()
         self.pinned: deque[tuple[str, ...]] = deque()
@@ -87,46 +102,71 @@ class Dispatcher:
         return ids[: self.batch_size]
 
     def next_at(self, now: float, endpoint: Endpoint = Endpoint.STOP) -> float:
-        """The earliest time the next request may leave; infinity while too many are in flight."""
-        in_flight = len(self._active)
-        if in_flight >= self._most or (self._account.probes and in_flight):
+        """The earliest time to begin the next request; infinity while too many are under way.
+
+        Those that are being prepared count apart from those that have left, so that one is ready when another is answered;
+        but a probe is alone.
+        """
+        if self._account.probes and self._active:
             return float("inf")
-        to_it = sum(1 for _, other in self._active.values() if other is endpoint)
-        return max(self._rate.next_at(now), self._account.next_at(0), self._breakers[endpoint].next_at(to_it))
+        preparing, left = self._preparing(), self._left()
+        if max(preparing, left) >= self._most:
+            return float("inf")
+        breaker = self._breakers[endpoint]
+        to_it = self._preparing(endpoint), self._left(endpoint)
+        at = self._rate.next_behind(preparing, now)
+        if endpoint is Endpoint.STOP:
+            at -= self._ahead_seconds
+        return max(at, self._account.next_at(0), breaker.next_at(sum(to_it) if breaker.probes else max(to_it)))
 
     def is_open(self, now: float, endpoint: Endpoint) -> bool:
         """Whether an endpoint may be asked, as soon as the rate allows it and others have been answered."""
         return self._account.is_open(now) and self._breakers[endpoint].is_open(now)
 
     def try_start(self, now: float, endpoint: Endpoint = Endpoint.STOP) -> bool:
-        """Take the token for one request."""
-        started = self.next_at(now, endpoint) <= now and self._rate.try_take(now)
-        if started:
-            self._taken_at = now
-            self._retries.sent(now)
-        return started
+        """Take a place for one request; one that stops no calls takes its token with it, since it leaves at once."""
+        if self.next_at(now, endpoint) > now or (endpoint is not Endpoint.STOP and not self._rate.try_take(now)):
+            return False
+        self._began_at = now
+        self._retries.sent(now)
+        return True
 
     def try_take(self, now: float) -> bool:
         """Take the token for one more request of something that is already under way."""
         return self._rate.try_take(now)
 
+    def prepared(self, request_id: str, now: float) -> None:
+        """Note that a request could leave now, to learn how long ahead the next have to take their places."""
+        request = self._active.get(request_id)
+        if request is not None:
+            took = min(now - request.began_at, MOST_AHEAD_SECONDS)
+            self._ahead_seconds = max(took, AHEAD_FADES * self._ahead_seconds)
+
     def try_depart(self, request_id: str, now: float) -> bool:
-        """Let a request that has its token leave, unless that would be too close to the ones before."""
-        leaves = self._departures.try_take(now)
+        """Take the token for a request that is prepared, if the provider may be asked for it now."""
+        request = self._active[request_id]
+        endpoint = request.endpoint
+        full = self._left() >= self._most or not self._breakers[endpoint].has_room(self._left(endpoint))
+        leaves = self.is_open(now, endpoint) and not full and self._rate.try_take(now)
         if leaves:
-            self._departed[request_id] = now
+            request.left_at = now
         return leaves
 
-    def departure_at(self, now: float) -> float:
-        """The earliest time at which a request may leave."""
-        return self._departures.next_at(now)
+    def is_late(self, now: float) -> bool:
+        """Whether a request could leave and is not prepared yet."""
+        return self._preparing() > 0 and self._rate.next_at(now) <= now
+
+    def stayed(self, request_id: str) -> None:
+        """Let go of a request that we did not let leave after all, of which there is nothing to learn."""
+        self._active.pop(request_id, None)
 
     def rate_at(self, now: float) -> float:
-        """The earliest time at which the rate allows a request."""
+        """The earliest time at which the rate allows a request to leave."""
         return self._rate.next_at(now)
 
     def started(self, request_id: str, termination_ids: tuple[str, ...], endpoint: Endpoint = Endpoint.STOP) -> None:
-        self._active[request_id] = self._taken_at, endpoint
+        left_at = None if endpoint is Endpoint.STOP else self._began_at
+        self._active[request_id] = _Request(endpoint, self._began_at, left_at)
         self._unfolded[request_id] = termination_ids
         self._busy.update(termination_ids)
         self._requests += 1
@@ -172,15 +212,20 @@ class Dispatcher:
 
     def _has_arrived(self, request_id: str, answer: Answer, now: float) -> Endpoint:
         """Let the rate count a request from when its answer was there; one without an answer may still be on its way."""
-        taken_at, endpoint = self._active.pop(request_id, (None, Endpoint.STOP))
-        departed_at = self._departed.pop(request_id, None)
-        if answer.answer in FAILING:
-            return endpoint
-        if taken_at is not None:
-            self._rate.arrived(taken_at, now)
-        if departed_at is not None:
-            self._departures.arrived(departed_at, now)
-        return endpoint
+        request = self._active.pop(request_id, None)
+        if request is None:
+            return Endpoint.STOP
+        if request.left_at is not None and answer.answer not in FAILING:
+            self._rate.arrived(request.left_at, now)
+        return request.endpoint
+
+    def _preparing(self, endpoint: Endpoint | None = None) -> int:
+        """How many requests are under way that have not left yet."""
+        return sum(one.left_at is None and endpoint in {None, one.endpoint} for one in self._active.values())
+
+    def _left(self, endpoint: Endpoint | None = None) -> int:
+        """How many requests have left and have no answer yet."""
+        return sum(one.left_at is not None and endpoint in {None, one.endpoint} for one in self._active.values())
 
     def health(self, now: float) -> Health:
         stops = self._breakers[Endpoint.STOP]
@@ -190,7 +235,7 @@ class Dispatcher:
             frozenset(e for e, breaker in self._breakers.items() if breaker.last_success_at is not None),
             self._account.last_success_at,
             self._requests,
-            len(self._active),
+            self._left(),
             stops.concurrency,
         )
 

@@ -10,6 +10,7 @@ import math
 from bisect import bisect_left, insort
 
 WINDOW_SECONDS = 1.0
+NO_TOKEN = 1e-9
 SLACK_SECONDS = 0.03
 """So long a request may travel: two that leave further apart may meet closer together at the provider. One that has been
 answered sooner than that has arrived by then, and the window begins there."""
@@ -48,9 +49,20 @@ class RateLimit:
         """The earliest time at which a request may leave; ``now`` or before for at once."""
         self._tokens = min(float(self._burst), self._tokens + max(0.0, now - self._at) * self._rate)
         self._at = max(self._at, now)
-        bucket = now if self._tokens >= 1.0 - 1e-9 else now + (1.0 - self._tokens) / self._rate
-        window = self._arrived_by[0] + WINDOW_SECONDS
-        return max(bucket, window, self._blocked_until)
+        return max(self._filled_at(now, 1), self._arrived_by[0] + WINDOW_SECONDS, self._blocked_until)
+
+    def next_behind(self, others: int, now: float) -> float:
+        """The earliest time at which a request may leave once so many others have, if they leave as soon as they may."""
+        first = self.next_at(now)
+        if others >= self._window:
+            return float("inf")
+        refilled = first + (others + 1 - self._burst) / self._rate  # the bucket was full then, if not fuller
+        return max(first, refilled, self._filled_at(now, others + 1), self._arrived_by[others] + WINDOW_SECONDS)
+
+    def _filled_at(self, now: float, tokens: int) -> float:
+        """When the bucket would hold so many tokens, were it large enough."""
+        missing = tokens - self._tokens
+        return now if missing <= NO_TOKEN else now + missing / self._rate
 
     def block_until(self, moment: float) -> None:
         """Let nothing through before ``moment``: the provider has asked for it."""

@@ -22,6 +22,11 @@ class TerminateRole:
             account.name: AccountLoop(account, providers[account.provider], parts) for account in accounts.values()
         }
         self._running: set[asyncio.Task[None]] = set()
+        parts.worker.give_way(self._is_late)
+
+    def _is_late(self) -> bool:
+        """Whether a request is being prepared that could leave by now."""
+        return any(loop.is_late() for loop in self._loops.values())
 
     def wake(self) -> None:
         """Look at every account's backlog now."""

@@ -73,18 +73,26 @@ class Stopping:
             await self._refuse(owned, request, str(error))
             return
         await desk.log_and_learn(owned.shard, entries.attempts(request, desk.clock.now()))
-        await desk.departure(owned.dispatcher, request)
+        await desk.departure(owned.dispatcher, request, leaves_by)
         if generation != parts.generation() or not parts.worker.settled:
-            answer, status = Answer(AnswerClass.NOT_SENT, "the account has moved to another worker"), None
+            await self._stays(owned, request, "the account has moved to another worker")
         elif desk.ending:
-            answer, status = Answer(AnswerClass.NOT_SENT, "the worker was told to leave"), None
-        elif desk.clock.monotonic() > leaves_by:  # we slept, or Kafka did
-            answer, status = Answer(AnswerClass.NOT_SENT, "too long ago was it chosen, or seen waiting"), None
+            await self._stays(owned, request, "the worker was told to leave")
+        elif desk.clock.monotonic() > leaves_by:  # we slept, Kafka did, or the provider wants nothing now
+            await self._stays(owned, request, "too long ago was it chosen, or seen waiting")
         else:
             started = desk.clock.monotonic()
             answer, status = await desk.sender.send(self._provider.understand, http_request)
             metrics.SECONDS.labels(self._account.name).observe(desk.clock.monotonic() - started)
-        await self._settle(owned, request, answer, status)
+            await self._settle(owned, request, answer, status)
+
+    async def _stays(self, owned: Owned, request: Request, why: str) -> None:
+        """Write down that a request did not leave, so that its calls go into another."""
+        owned.dispatcher.stayed(request.request_id)
+        answer, now = Answer(AnswerClass.NOT_SENT, why), self._desk.clock.now()
+        metrics.REQUESTS.labels(self._account.name, answer.answer).inc()
+        self._tell(request, answer, None)
+        await self._desk.log_and_learn(owned.shard, entries.results(request, answer, None, now, now))
 
     async def _refuse(self, owned: Owned, request: Request, why: str) -> None:
         """Close what must not be sent."""

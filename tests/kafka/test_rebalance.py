@@ -179,8 +179,8 @@ async def test_request_that_was_about_to_leave_when_the_process_stood_still_does
     depart = Desk.departure
     departures: list[int] = []
 
-    async def stand_still_first(desk: Desk, dispatcher: Dispatcher, request: Request) -> None:
-        await depart(desk, dispatcher, request)
+    async def stand_still_first(desk: Desk, dispatcher: Dispatcher, request: Request, leaves_by: float) -> None:
+        await depart(desk, dispatcher, request, leaves_by)
         departures.append(len(stage.provider.stops("batches")))
         if (
             len(departures) == 1

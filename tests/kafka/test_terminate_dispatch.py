@@ -535,8 +535,8 @@ def departures(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     depart = Desk.departure
     left: list[float] = []
 
-    async def seen(desk: Desk, dispatcher: Dispatcher, request: Request) -> None:
-        await depart(desk, dispatcher, request)
+    async def seen(desk: Desk, dispatcher: Dispatcher, request: Request, leaves_by: float) -> None:
+        await depart(desk, dispatcher, request, leaves_by)
         if desk.name == "limited":
             left.append(time.monotonic())
 

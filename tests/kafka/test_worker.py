@@ -114,6 +114,29 @@ async def test_a_view_that_is_built_again_is_saved_as_soon_as_much_has_changed(
         assert node.rows() == [(0, n) for n in range(200)]
 
 
+async def test_a_worker_that_gives_way_rests_between_steps_and_still_folds_everything(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+    sleep = asyncio.sleep
+
+    async def resting(seconds: float) -> None:
+        rests.append(seconds)
+        await sleep(seconds)
+
+    async with installed(kafka_servers, topic_prefix) as log, log.following(log.topics.terminations) as tail:
+        node = Node(log, tmp_path)
+        async with node.running() as worker:
+            await until(lambda: worker.ready)
+            worker.give_way(lambda: True)
+            monkeypatch.setattr(asyncio, "sleep", resting)
+            await write(log, 200)
+            await until(lambda: len(tail.records) == 200 and node.shards[0].saved == 200)
+            monkeypatch.undo()
+        assert worker_module.REST_SECONDS in rests
+        assert node.rows() == [(0, n) for n in range(200)]
+
+
 async def test_view_ahead_of_the_committed_offset_goes_on_from_the_view(
     kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

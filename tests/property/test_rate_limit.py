@@ -1,11 +1,18 @@
 from bisect import bisect_right
+from copy import deepcopy
+from heapq import heappop, heappush
 from math import ceil
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.model.provider import Answer
+from consumer.model.terminations import AnswerClass
+from consumer.terminate.breaker import Endpoint
+from consumer.terminate.dispatcher import Dispatcher
 from consumer.terminate.rate import RateLimit
+from tests.unit.values import account
 
 START = 1_800_000_000.0
 """Seconds since the epoch, since that is what the dispatcher counts in: floats are coarser there."""
@@ -146,3 +153,66 @@ def test_a_clock_that_is_set_back_grants_nothing_extra() -> None:
     assert [limit.try_take(later) for _ in range(6)] == [True] * 5 + [False]
     assert not limit.try_take(START + 9)
     assert not limit.try_take(later)
+
+
+@given(
+    rps=st.sampled_from([0.5, 2.5, 50.0]),
+    burst=st.sampled_from([1, 3, 5]),
+    pauses=st.lists(st.floats(0, 1.5), max_size=60),
+    behind=st.integers(0, 8),
+)
+def test_who_stands_behind_others_is_told_no_later_time_than_the_one_after_they_have_left(
+    rps: float, burst: int, pauses: list[float], behind: int
+) -> None:
+    now = START
+    limit = RateLimit(rps, burst, now=now)
+    for pause in pauses:
+        now += pause
+        limit.try_take(now)
+    told = limit.next_behind(behind, now)
+    if behind >= max(burst, ceil(rps)):
+        assert told == float("inf")
+        return
+    others, leaves = deepcopy(limit), now
+    for _ in range(behind):
+        leaves = max(leaves, others.next_at(leaves))
+        assert others.try_take(leaves)
+    assert limit.next_at(now) <= told <= max(leaves, others.next_at(leaves)) + TICK
+    if behind == 0:
+        assert told == limit.next_at(now)
+
+
+@given(
+    rps=st.sampled_from([2.0, 5.0, 50.0]),
+    burst=st.sampled_from([1, 5]),
+    requests=st.lists(st.tuples(st.sampled_from(Endpoint), st.floats(0, 1.2), st.floats(0.03, 2)), min_size=20),
+)
+def test_however_long_requests_take_to_be_ready_all_of_an_account_keep_within_the_limit(
+    rps: float, burst: int, requests: list[tuple[Endpoint, float, float]]
+) -> None:
+    dispatcher = Dispatcher(account(rate_limit={"requests_per_second": rps, "burst": burst}), now=START)
+    now, sent = START, []
+    events: list[tuple[float, str, Endpoint, float]] = []
+    for n, (endpoint, ready_after, answered_after) in enumerate(requests):
+        for _ in range(100_000):
+            while events and events[0][0] <= now:
+                _, name, of, answer_after = heappop(events)
+                if answer_after < 0:
+                    dispatcher.answered(name, Answer(AnswerClass.ACCEPTED), now)
+                elif dispatcher.try_depart(name, now):
+                    sent.append(now)
+                    heappush(events, (now + answer_after, name, of, -1.0))
+                else:
+                    heappush(events, (now + 0.005, name, of, answer_after))
+            if dispatcher.try_start(now, endpoint):
+                break
+            now += 0.005
+        name = f"r-{n:04}"
+        dispatcher.started(name, (), endpoint)
+        if endpoint is Endpoint.STOP:
+            heappush(events, (now + ready_after, name, endpoint, answered_after))
+        else:
+            sent.append(now)
+            heappush(events, (now + answered_after, name, endpoint, -1.0))
+    assert busiest(sent, 1.0) <= max(burst, ceil(rps))
+    assert busiest(sent, 60.0) <= 60 * rps + burst

@@ -5,7 +5,7 @@ import pytest
 from consumer.model.provider import Answer
 from consumer.model.terminations import AnswerClass
 from consumer.terminate.breaker import BREAKER_FAILURES, BREAKER_SECONDS, FIRST_CONCURRENT, PROBE_SECONDS, Endpoint
-from consumer.terminate.dispatcher import Dispatcher, bisected
+from consumer.terminate.dispatcher import AHEAD_FADES, MOST_AHEAD_SECONDS, Dispatcher, bisected
 from tests.unit.values import account
 
 START = 1_800_000_000.0
@@ -26,6 +26,7 @@ class Desk:
         self._names = (f"request-{n}" for n in count())
 
     def start(self, endpoint: Endpoint = Endpoint.STOP) -> str:
+        """Begin a request; one that stops calls is being prepared then."""
         due = self.dispatcher.next_at(self.now, endpoint)
         assert due < INFINITY
         self.now = max(self.now, due)
@@ -36,7 +37,16 @@ class Desk:
 
     def exchange(self, answer: Answer, endpoint: Endpoint = Endpoint.STOP) -> float:
         """Send one request and take its answer at once; gives when its calls may be sent again."""
-        return self.dispatcher.answered(self.start(endpoint), answer, self.now)
+        return self.dispatcher.answered(self.send(endpoint), answer, self.now)
+
+    def send(self, endpoint: Endpoint = Endpoint.STOP) -> str:
+        """Begin a request and let it leave."""
+        name = self.start(endpoint)
+        assert endpoint is not Endpoint.STOP or self.leaves(name)
+        return name
+
+    def leaves(self, name: str) -> bool:
+        return self.dispatcher.try_depart(name, self.now)
 
     @property
     def wait(self) -> float:
@@ -175,11 +185,72 @@ def test_concurrency_grows_while_all_is_well_and_stays_within_its_bounds(desk: D
 
 
 def test_no_more_than_the_concurrency_is_ever_in_flight(desk: Desk) -> None:
-    names = [desk.start() for _ in range(FIRST_CONCURRENT)]
+    names = [desk.send() for _ in range(FIRST_CONCURRENT)]
     assert desk.wait == INFINITY
     assert not desk.dispatcher.try_start(desk.now + 999.0)
     desk.dispatcher.answered(names[0], ACCEPTED, desk.now)
     assert desk.wait == 0.0
+
+
+def test_while_as_many_have_left_as_may_the_next_are_prepared_and_stay(desk: Desk) -> None:
+    first = [desk.start() for _ in range(FIRST_CONCURRENT)]
+    assert desk.wait == INFINITY
+    assert all(map(desk.leaves, first[1:]))
+    second = [desk.start() for _ in range(FIRST_CONCURRENT - 1)]
+    assert [desk.leaves(name) for name in (first[0], *second)] == [True, False, False, False]
+    assert desk.dispatcher.health(desk.now).in_flight == FIRST_CONCURRENT
+    desk.dispatcher.answered(first[2], ACCEPTED, desk.now)
+    assert desk.leaves(second[0])
+
+
+def test_a_place_is_taken_as_long_ahead_as_requests_have_lately_needed_to_be_ready() -> None:
+    dispatcher = Dispatcher(account(rate_limit={"requests_per_second": 10, "burst": 1}), now=START - 10.0)
+
+    def prepare(name: str, at: float, seconds: float) -> None:
+        assert dispatcher.try_start(at)
+        dispatcher.started(name, ())
+        dispatcher.prepared(name, at + seconds)
+
+    prepare("first", START, 0.04)
+    assert dispatcher.try_depart("first", START + 0.04)
+    assert dispatcher.next_at(START + 0.04) == pytest.approx(START + 0.14 - 0.04)
+    prepare("second", START + 0.10, 0.01)
+    assert not dispatcher.try_depart("second", START + 0.11)
+    assert dispatcher.next_at(START + 0.11) == pytest.approx(START + 0.24 - 0.04 * AHEAD_FADES)
+    assert dispatcher.try_depart("second", START + 0.14)
+
+
+def test_however_long_they_take_nothing_is_chosen_long_before_it_may_leave(desk: Desk) -> None:
+    dispatcher = Dispatcher(account(rate_limit={"requests_per_second": 0.1, "burst": 1}), now=START - 100.0)
+    assert dispatcher.try_start(START)
+    dispatcher.started("slow", ())
+    dispatcher.prepared("slow", START + 8.0)
+    assert dispatcher.try_depart("slow", START + 8.0)
+    assert dispatcher.next_at(START + 8.0) == pytest.approx(START + 18.0 - MOST_AHEAD_SECONDS)
+
+
+def test_a_request_is_late_once_it_could_leave_and_is_not_prepared(desk: Desk) -> None:
+    assert not desk.dispatcher.is_late(desk.now)
+    name = desk.start()
+    assert desk.dispatcher.is_late(desk.now)
+    assert desk.leaves(name)
+    assert not desk.dispatcher.is_late(desk.now)
+
+
+@pytest.mark.parametrize("answer", [REFUSED, Answer(AnswerClass.THROTTLED, retry_after_seconds=20.0)])
+def test_what_is_prepared_stays_once_the_provider_wants_nothing(desk: Desk, answer: Answer) -> None:
+    sent, prepared = desk.send(), desk.start()
+    desk.dispatcher.answered(sent, answer, desk.now)
+    assert not desk.leaves(prepared)
+    desk.now += 19.0
+    assert not desk.leaves(prepared)
+
+
+def test_a_request_that_we_did_not_let_leave_teaches_nothing(desk: Desk) -> None:
+    for _ in range(2 * BREAKER_FAILURES):
+        desk.dispatcher.stayed(desk.start())
+    assert (desk.wait, desk.concurrency) == (0.0, FIRST_CONCURRENT)
+    assert desk.dispatcher.health(desk.now).breaker == "closed"
 
 
 def test_calls_are_busy_until_their_outcome_is_in_the_ledger(desk: Desk) -> None:
@@ -275,6 +346,7 @@ def test_all_endpoints_together_keep_within_what_is_configured() -> None:
     for n, endpoint in enumerate((*Endpoint, Endpoint.STOP)):
         assert dispatcher.try_start(START, endpoint)
         dispatcher.started(f"r-{n}", (), endpoint)
+        assert endpoint is not Endpoint.STOP or dispatcher.try_depart(f"r-{n}", START)
     assert {dispatcher.next_at(START, endpoint) for endpoint in Endpoint} == {INFINITY}
 
 

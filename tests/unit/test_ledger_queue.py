@@ -132,3 +132,10 @@ def test_ids_that_are_no_hashes_and_keys_that_meet_are_told_apart(ledger: Ledger
     assert [t.call_id for one in given if (t := again.get(one))] == [f"call-{n:03}" for n in range(1, 5)]
     assert again.get("0123456789abcdef-three") is None
     assert to_send(again) == [1, 2, 3, 4]
+
+
+def test_one_that_was_busy_and_is_not_any_more_is_given_again_soon(ledger: Ledger, view: View) -> None:
+    wait(ledger, 1, 2, 3)
+    save(ledger, view)
+    assert to_send(ledger, 1, 2) == [3]
+    assert to_send(ledger, now=NOW + LOOK_AGAIN_SECONDS) == [1, 2, 3]
