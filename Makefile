@@ -38,6 +38,7 @@ typecheck: $(VENV)/.dev ## types only
 	@$(BIN)/mypy
 
 bench: $(VENV)/.dev $(QUIX)/.ready ## measure, each figure against its own yardstick in the same run
+	@$(BIN)/python -m compileall -q consumer handlers benchmarks # as where it is installed
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 chart: $(VENV)/.dev ## lint the helm chart and check what it renders (needs Go)
@@ -54,6 +55,7 @@ $(VENV)/bin/python:
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "· installing packages"
 	@$(PIP) install -c constraints.txt -e .
+	@$(BIN)/python -m compileall -q consumer handlers
 	@echo "· getting Apache Kafka"
 	@$(BIN)/python -c 'import asyncio; from consumer.kafka.embedded import prepare; asyncio.run(prepare())'
 	@touch $@

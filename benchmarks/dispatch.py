@@ -4,7 +4,7 @@
   request, divided by what the rate allows: 1,000 requests at 50/s, 20 s. No request may leave before it is full.
 * **One call**: at 500 events a second, from a webhook that makes a rule stop another call until the provider is asked to.
   Divided by the bare Kafka hops on that way, taken in turns in the same run (``dispatch_latency.py``).
-* **A takeover**: the owner of an account dies with 200,000 decisions in the log (``dispatch_takeover.py``).
+* **A takeover**: the owner of an account dies with 100,000 decisions in the log (``dispatch_takeover.py``).
 * **An outage**: 1,000,000 terminations wait for a provider that cannot be reached, and then can (``dispatch_outage.py``).
 * The provider judges each: calls cut that nobody ordered, live calls cut, requests over its limit.
 

@@ -1,4 +1,4 @@
-"""The owner of an account is killed while 200,000 decisions of it are in the log, most of them still to be sent.
+"""The owner of an account is killed while 100,000 decisions of it are in the log, most of them still to be sent.
 
 Another worker, which has no view of that partition, takes it over: it notices (the group's session has to run out), reads
 the partition back, and goes on. From the kill until its first request; and how many records a second it reads back.
@@ -19,7 +19,7 @@ from benchmarks.stage import Stage, fill
 from consumer.simulate import Told
 from consumer.simulate.calls import TERMINABLE
 
-CALLS = 200_000
+CALLS = 100_000
 REQUESTS_PER_SECOND = 50
 SENT_BEFORE = 3
 GIVE_UP_SECONDS = 300.0

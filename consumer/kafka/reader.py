@@ -45,8 +45,8 @@ from consumer.kafka.translate import translated
 
 logger = logging.getLogger(__name__)
 
-SESSION_TIMEOUT_MS = 9_000
-HEARTBEAT_MS = 2_000
+SESSION_TIMEOUT_MS = 6_000
+HEARTBEAT_MS = 1_000
 REBALANCE_TIMEOUT_MS = 12_000
 COMMIT_SECONDS = 5.0
 LEAVE_SECONDS = 5.0

@@ -42,6 +42,7 @@ class AccountLoop:
         self._clock = parts.clock
         self._wake = asyncio.Event()
         self._owned: Owned | None = None
+        self._lost_at = float("-inf")
         self._desk = Desk(account, provider, parts, self.wake)
         self._stopping = Stopping(self._desk)
         self._looking = Looking(self._desk)
@@ -82,14 +83,16 @@ class AccountLoop:
         if not isinstance(shard, TerminateShard) or not shard.caught_up:
             if self._owned is not None:
                 self._alarms.gone()
+                self._lost_at = self._clock.monotonic()
             self._owned = None
         elif self._owned is None or self._owned.shard is not shard:
             self._owned = Owned(shard, self._new_dispatcher(shard))
         return self._owned
 
     def _new_dispatcher(self, shard: TerminateShard) -> Dispatcher:
+        """Begin with nothing to send by, from when the account came to us: since then nobody else has sent for it."""
         limit, moment = max(1, self._provider.capabilities.batch_limit), self._clock.monotonic()
-        dispatcher = Dispatcher(self._account, now=moment, batch_limit=limit)
+        dispatcher = Dispatcher(self._account, now=max(shard.opened_at, self._lost_at), batch_limit=limit)
         shard.standing(self._account.name).hand_over(dispatcher, self._clock.now(), moment)
         return dispatcher
 

@@ -57,6 +57,7 @@ class TerminateShard:
         keep_seconds = topics.termination_log.retention_seconds
         self.ledger = Ledger(view.connection, StepOf(accounts, providers), keep_seconds=keep_seconds)
         self.caught_up = False
+        self.opened_at = clock.monotonic()
         self._topics = topics
         self._book = book
         spare_live = {
