@@ -11,9 +11,7 @@ already; from there it is live.
 import asyncio
 import logging
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from sqlite3 import DatabaseError
 from typing import Final, NamedTuple
@@ -26,6 +24,7 @@ from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.progress import Reading
 from consumer.kafka.reader import GroupReader, LogRecord
 from consumer.kafka.resume import Following, Log
+from consumer.kafka.saving import Saving
 from consumer.kafka.shard import Shard
 from consumer.kafka.slices import Slices
 from consumer.kafka.view import discard_damaged, records_folded
@@ -40,9 +39,7 @@ MAX_RECORDS, BEHIND_RECORDS = 2_000, 500
 ROUND_RECORDS = 1_000
 POLL_MS, UNSETTLED_POLL_MS = 200, 20
 WORK_EVERY_SECONDS = 0.25
-COMMIT_EVERY_SECONDS, COMMIT_BEHIND_EVERY_SECONDS = 1.0, 5.0
 RETRY_SECONDS = 0.5
-REST_SECONDS = 0.01
 
 
 class Pace(NamedTuple):
@@ -101,17 +98,15 @@ class FoldingWorker:
         self._following = Following(reader.bounds)
         self._opening = Opening(open_shard)
         self._held: dict[int, Held] = {}
+        self._saving = Saving(self._held, reader, producer, clock)
         self._generation = -1
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._uncommitted: dict[tuple[str, int], int] = {}
-        self._committed_at = 0.0
         self._behind = False
         self._slices = Slices()
         self._turn = 0
         self._midway = False
         self._on_folded: Callable[[], None] = lambda: None
-        self._pressing: Callable[[], bool] = lambda: False
 
     def on_folded(self, listener: Callable[[], None]) -> None:
         """Be told (synchronously, briefly) whenever records have been folded and saved."""
@@ -119,7 +114,7 @@ class FoldingWorker:
 
     def give_way(self, pressing: Callable[[], bool]) -> None:
         """Rest a little between two steps of folding and saving while ``pressing`` says that others may not wait."""
-        self._pressing = pressing
+        self._saving.pressing = pressing
 
     def wake(self) -> None:
         """Ask for ``work`` at once instead of at the next quarter of a second."""
@@ -236,7 +231,7 @@ class FoldingWorker:
                 self._turn, more = partition, True
                 break
             if held.unsaved and held.shard.looks_into_rows(self._clock.now()):
-                await self._save(held)
+                await self._saving.save(held)
             written, left = held.shard.work(self._clock.now())
             worked.append(held)
             outputs += written
@@ -245,7 +240,7 @@ class FoldingWorker:
         await self._producer.publish_all(outputs)
         for held in worked:
             if held.shard.dirty and not held.unsaved:
-                await self._save(held)
+                await self._saving.save(held)
         self.last_progress_at = self._clock.monotonic()
         return more
 
@@ -260,7 +255,7 @@ class FoldingWorker:
         """Open what the group has given us, close what it has taken away, and read on from where each view is."""
         generation = self._reader.generation
         assigned = self._reader.assigned
-        await self._save_all()
+        await self._saving.save_all()
         for partition in set(self._held) - assigned:
             self._held.pop(partition).shard.view.close()
         self._opening.keep(assigned)
@@ -286,11 +281,7 @@ class FoldingWorker:
         if generation != self._reader.generation:
             return
         self._generation = generation
-        self._uncommitted = {
-            key: offset
-            for key, offset in self._uncommitted.items()
-            if key[1] in assigned and offset > self._held[key[1]].committed[key[0]]
-        }
+        self._saving.keep(assigned)
         if offsets:
             self._reader.open(offsets)
         for held in self._held.values():
@@ -350,7 +341,7 @@ class FoldingWorker:
                     if outputs:
                         said.add(partition)
                         writing.create_task(self._producer.publish_all(outputs))
-                    await self._let_others()  # heartbeats and webhooks get their turn, however slow a rule is
+                    await self._saving.let_others()  # heartbeats and webhooks get their turn, however slow a rule is
                     if held.shard.urgent and partition not in said:
                         folded = await self._save_midway(held, folded)
         for held, topic, part in folded:
@@ -358,7 +349,7 @@ class FoldingWorker:
         self._midway = False
         for held in touched.values():
             if self._pace.saves(held) or held.shard.urgent:
-                await self._save(held)
+                await self._saving.save(held)
             self._advance(held)
         self._on_folded()
         self.last_progress_at = self._clock.monotonic()
@@ -373,23 +364,8 @@ class FoldingWorker:
         for one, topic, part in folded:
             if one is held:
                 held.folded(topic, part)
-        await self._save(held)
+        await self._saving.save(held)
         return [one for one in folded if one[0] is not held]
-
-    async def _save(self, held: Held) -> None:
-        """Save what has been folded and written about; others get their turn meanwhile."""
-        with closing(held.save(self._uncommitted)) as steps:
-            for _ in steps:
-                await self._let_others()
-        await asyncio.sleep(0)
-
-    async def _let_others(self) -> None:
-        await asyncio.sleep(REST_SECONDS if self._pressing() else 0)
-
-    async def _save_all(self, *, silent: bool = True) -> None:
-        for held in self._held.values():
-            if held.unsaved and (held.live or silent):
-                await self._save(held)
 
     def _advance(self, held: Held) -> None:
         """Let a shard go live once it has passed the committed offsets, and say when it has caught up."""
@@ -403,44 +379,18 @@ class FoldingWorker:
                 self.wake()
 
     async def _commit(self, *, force: bool = False) -> None:
-        now = self._clock.monotonic()
-        pause = COMMIT_BEHIND_EVERY_SECONDS if self._behind else COMMIT_EVERY_SECONDS
-        if not force and now - self._committed_at < pause:
+        if not (force or self._saving.is_due(behind=self._behind)):
             return
-        self._committed_at = now
         async with self._lock:
             if self._held and not self.settled:
                 return  # what is ours has to be known before all that it holds back can be said
-            await self._save_all(silent=force)
-            await self._say_the_rest()
-        if self._uncommitted:
-            offsets, self._uncommitted = self._uncommitted, {}
-            if not await self._reader.commit(offsets):
-                self._uncommitted = offsets | self._uncommitted
-
-    async def _say_the_rest(self) -> None:
-        """Write what the shards keep back until a commit: another owner replays silently up to there."""
-        saying = [held for held in self._held.values() if held.live and self.settled]
-        while saying:
-            told: list[tuple[Held, list[OutRecord]]] = []
-            for held in saying:
-                if records := held.shard.before_commit():
-                    told.append((held, records))
-                await asyncio.sleep(0)
-            await self._producer.publish_all([record for _, records in told for record in records])
-            for held, _ in told:
-                await self._save(held)
-            saying = [held for held, _ in told]
+            await self._saving.save_all(silent=force)
+            await self._saving.say_the_rest(held for held in self._held.values() if held.live and self.settled)
+        await self._saving.commit()
 
     def _close(self) -> None:
         try:
-            for partition, held in self._held.items():
-                if held.unsaved and not self._midway:  # in between, rows would tell of what has not been written about
-                    deque(held.save(self._uncommitted), maxlen=0)
-                if (
-                    held.live and held.shard.before_commit()
-                ):  # said after the next start, by whoever reads on from there
-                    self._uncommitted = {key: n for key, n in self._uncommitted.items() if key[1] != partition}
+            self._saving.finish(midway=self._midway)
         finally:
             for held in self._held.values():
                 held.shard.view.close()

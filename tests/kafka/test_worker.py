@@ -7,6 +7,7 @@ import pytest
 
 from consumer.kafka import consumer_client as client_module
 from consumer.kafka import reader as reader_module
+from consumer.kafka import saving as saving_module
 from consumer.kafka import worker as worker_module
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.view import remove_view
@@ -81,7 +82,7 @@ async def test_while_a_view_is_built_again_more_is_saved_at_once(
     at_once: list[int],
 ) -> None:
     monkeypatch.setattr(worker_module, "MAX_RECORDS", 5)
-    monkeypatch.setattr(worker_module, "COMMIT_EVERY_SECONDS", 0.0)  # what is silent has nothing to commit
+    monkeypatch.setattr(saving_module, "COMMIT_EVERY_SECONDS", 0.0)  # what is silent has nothing to commit
     async with installed(kafka_servers, topic_prefix) as log:
         async with Node(log, tmp_path).running() as worker:
             await until(lambda: worker.ready)
@@ -133,7 +134,7 @@ async def test_a_worker_that_gives_way_rests_between_steps_and_still_folds_every
             await write(log, 200)
             await until(lambda: len(tail.records) == 200 and node.shards[0].saved == 200)
             monkeypatch.undo()
-        assert worker_module.REST_SECONDS in rests
+        assert saving_module.REST_SECONDS in rests
         assert node.rows() == [(0, n) for n in range(200)]
 
 
@@ -165,7 +166,7 @@ async def test_what_is_folded_is_saved_when_it_is_much_or_looked_for_and_before_
 ) -> None:
     async with installed(kafka_servers, topic_prefix) as log, log.following(log.topics.terminations) as tail:
         with monkeypatch.context() as patch:
-            patch.setattr(worker_module, "COMMIT_EVERY_SECONDS", 3_600.0)
+            patch.setattr(saving_module, "COMMIT_EVERY_SECONDS", 3_600.0)
             node = Node(log, tmp_path, pace=Pace(save_at_records=30))
             async with node.running() as worker:
                 await until(lambda: worker.ready)
