@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, islice
 
 from consumer.kafka.clock import SYSTEM_CLOCK, Clock
-from consumer.kafka.ledger import SCHEMA, Ledger
+from consumer.kafka.ledger import SCHEMA as LEDGER_SCHEMA
+from consumer.kafka.ledger import Ledger
 from consumer.kafka.order_book import FROM_THE_FIRST, Place, StoredOrderBook
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.reader import LogRecord
@@ -19,15 +20,16 @@ from consumer.model.provider import Provider
 from consumer.model.status import Status
 from consumer.model.termination_codec import encode_request
 from consumer.model.terminations import Attempt, Decision, Ended, Record, Result, State, Termination
-from consumer.terminate import covered, endings, metrics
+from consumer.terminate import covered, endings, handover, metrics
 from consumer.terminate.choosing import Chooser
 from consumer.terminate.entries import closed
-from consumer.terminate.handover import Standing
+from consumer.terminate.handover import Standing, Standings
 from consumer.terminate.next_step import StepOf, closing_outcome
 from consumer.terminate.trust import Trust
 
 logger = logging.getLogger(__name__)
 
+SCHEMA = LEDGER_SCHEMA + handover.SCHEMA
 SAVE_AT = 10_000
 """So many terminations may change before they are saved: mostly a request's attempts and outcomes are then written as one."""
 SAVE_AT_BEHIND = 20_000
@@ -70,7 +72,7 @@ class TerminateShard:
         self.ledger.on_change(self._watch)
         self._named_after: dict[str, Place] = {}
         self._answered: dict[str, set[str]] = {}
-        self._standing: dict[str, Standing] = {}
+        self._standings = Standings(view.connection)
         self._learned: dict[bytes | None, None] = {}
 
     @property
@@ -124,7 +126,7 @@ class TerminateShard:
                 outputs += self._close(change, before, after, logged_at)
         if isinstance(first, Result) and first.request_id:
             self._answered.setdefault(first.account, set()).add(first.request_id)
-            self.standing(first.account).answered(first)
+            self._standings.answered(first)
         return outputs
 
     def _close(
@@ -173,7 +175,10 @@ class TerminateShard:
         return []
 
     def save(self, connection: sqlite3.Connection) -> bool:
-        return self.ledger.save(connection)
+        if self.ledger.save(connection):
+            return True
+        self._standings.save(connection)
+        return False
 
     def newly_answered(self, account: str) -> Iterable[str]:
         """The requests of an account whose outcome has been folded since this was last asked."""
@@ -213,7 +218,7 @@ class TerminateShard:
 
     def standing(self, account: str) -> Standing:
         """What of the answers to an account's requests still stands, as far as they have been folded here."""
-        return self._standing.setdefault(account, Standing())
+        return self._standings.of(account)
 
     def _watch(self, t: Termination, state: State) -> None:
         """Note how what only rules wanted comes out."""

@@ -1,3 +1,4 @@
+import sqlite3
 from itertools import permutations
 
 import pytest
@@ -5,8 +6,8 @@ import pytest
 from consumer.model.terminations import AnswerClass, Result
 from consumer.terminate.breaker import PROBE_SECONDS, Endpoint
 from consumer.terminate.dispatcher import Dispatcher
-from consumer.terminate.handover import Standing
-from tests.unit.values import account, answered
+from consumer.terminate.handover import SCHEMA, Standing, Standings
+from tests.unit.values import ACCOUNT, account, answered
 
 NOW = 1_800_000_000.0
 MOMENT = 5_000.0
@@ -58,3 +59,15 @@ def test_a_refusal_of_long_ago_is_probed_at_once() -> None:
     dispatcher = taken_over(long_ago)
     assert next_at(dispatcher) <= MOMENT
     assert dispatcher.batch_size == 1
+
+
+def test_what_stands_is_known_to_who_goes_on_from_the_view() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(SCHEMA)
+    standings = Standings(connection)
+    for result in (THROTTLED, REFUSED, WELL):
+        standings.answered(result)
+        standings.save(connection)
+    assert Standings(connection).of(ACCOUNT).answers == standings.of(ACCOUNT).answers
+    assert set(standings.of(ACCOUNT).answers.values()) == {THROTTLED, WELL}
+    assert Standings(connection).of("another").answers == {}
