@@ -158,6 +158,15 @@ class Chooser:
         judged = (t for t in found if t and not t.state.over and self._can_be_judged(t, now))
         return tuple(t for t in judged if not self._no_longer_wanted(t, now))
 
+    def all_still_wanted(self, ids: Sequence[str], now: float) -> bool:
+        """Whether each of these, whose request is about to leave, is to be stopped after all that is known by now."""
+        self._orders.clear()
+        found = (self._ledger.get(one) for one in ids)
+        return all(
+            t is not None and not t.state.over and (self._plainly_wanted(t, now) or not self._no_longer_wanted(t, now))
+            for t in found
+        )
+
     def _may_go(self, t: Termination, now: float, busy: AbstractSet[str]) -> bool:
         """Whether it can be judged, and no request for an earlier episode of the call is under way."""
         if t.episode and earlier.is_asked_for(t, busy):

@@ -20,7 +20,7 @@ from consumer.kafka.worker import FoldingWorker
 from consumer.model import Answer, HttpResponse, Provider
 from consumer.model.accounts import Account
 from consumer.model.identity import termination_id
-from consumer.model.orders import EMERGENCY, RULE, Author, Fact, FactKind, Mode, StopOrder
+from consumer.model.orders import EMERGENCY, RULE, Author, Fact, FactKind, Mode, OrderState, StopOrder
 from consumer.model.scopes import Scope
 from consumer.model.status import Status
 from consumer.model.termination_codec import decode_termination_records, encode_termination_record
@@ -65,6 +65,7 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
     "in-pieces": {},
     "poisoned": {},
     "released": {"rate_limit": SLOW},
+    "released-late": {"batch": {"linger": "200ms"}},
     "connected": {"rate_limit": SLOW},
     "lanes": {"rate_limit": SLOW},
     "limited": {"rate_limit": {"requests_per_second": 5, "burst": 5}, "batch": {"size": 10}},
@@ -569,6 +570,31 @@ async def test_rate_limit_holds_when_acknowledgements_come_late_and_together(
         await stage.all_are("limited", calls, State.ACCEPTED)
         assert len(departures) == len(stage.provider.stops("limited")) == 15
         assert shortest_second(departures, 5) >= 1.0
+
+
+async def test_what_is_released_while_its_request_waits_to_leave_does_not_leave(
+    stage: Dispatching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depart, prepared, released = Desk.departure, asyncio.Event(), asyncio.Event()
+
+    async def held_up(desk: Desk, dispatcher: Dispatcher, request: Request, leaves_by: float) -> None:
+        if desk.name == "released-late":
+            prepared.set()
+            await released.wait()
+        await depart(desk, dispatcher, request, leaves_by)
+
+    monkeypatch.setattr(Desk, "departure", held_up)
+    going, staying = await stage.order("released-late"), await stage.order("released-late")
+    await stage.decide("released-late", ["spared"], going)
+    await stage.decide("released-late", ["stopped"], staying)
+    await prepared.wait()
+    await stage.fact(going, FactKind.RELEASED)
+    known = stage.feed.book.get
+    await until(lambda: (order := known(going)) is not None and order.state(time.time()) is OrderState.RELEASED)
+    released.set()
+    await stage.all_are("released-late", ["stopped"], State.ACCEPTED)
+    await stage.all_are("released-late", ["spared"], State.WITHDRAWN)
+    assert [seen.call_ids for seen in stage.provider.stops("released-late")] == [("stopped",)]
 
 
 async def test_shadow_order_sends_nothing(stage: Dispatching) -> None:
