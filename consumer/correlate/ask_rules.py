@@ -59,9 +59,11 @@ class Rules:
         self.rules = tuple(rule for rule in rules if isinstance(rule, EventRule))
         self._patience = Patience(node)
         self._sort()
-        self.wanted = frozenset(kind for kind, by_status in self._by_type.items() if any(by_status.values()))
-        """Types of events that a rule wants to see."""
         self._on_its_way: dict[tuple[str, str, Scope], tuple[StopOrder, CallEvent]] = {}
+
+    def may_want(self, event: CallEvent) -> bool:
+        """Whether a rule may have something to look at in an event, going by its type and status alone."""
+        return bool(self._by_type[event.type][event.status])
 
     def ask(self, event: CallEvent, call: Call, book: OrderBook) -> tuple[list[StopOrder], list[RuleFailure]]:
         """Ask as ``judge`` does, of rules that wait for no further matches."""

@@ -5,7 +5,8 @@ The columns hold CRC-32 of what is looked for: an index gives candidates, and wh
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
 from sys import intern
@@ -21,7 +22,7 @@ from consumer.model.identity import call_key
 from consumer.model.scopes import Key
 from consumer.model.status import Status
 
-SCHEMA = """ -- calls.state: layout 4, msgpack of Call
+SCHEMA = """ -- calls.state: layout 5, msgpack of Call
 CREATE TABLE IF NOT EXISTS calls (
     id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, campaign INTEGER, agent INTEGER, number INTEGER,
     due INTEGER NOT NULL, state BLOB NOT NULL
@@ -66,6 +67,14 @@ _Columns = tuple[int | None, int | None, int | None, int]
 """Campaign, agent, number and due of a row."""
 
 
+class Kept(msgspec.Struct, gc=False):
+    """A call at hand: its row, 0 before it has one, the call as it stands there, and as it stands now."""
+
+    row_id: int = 0
+    saved: Call | None = None
+    call: Call | None = None
+
+
 class Calls:
     """Calls by account and id. Changes wait in memory until ``save``; those that changed last stay at hand after it."""
 
@@ -77,8 +86,8 @@ class Calls:
         self._keeping = keeping
         self._at_hand = at_hand
         self.saved_at_once = SAVED_AT_ONCE
-        self._known: dict[CallName, tuple[int, Call]] = {}  # the row, and the call as it stands there
-        self._changed: dict[CallName, Call] = {}
+        self._known: dict[CallName, Kept] = {}
+        self._changed: deque[Kept] = deque()
         self._forgotten: list[int] = []
         self._count, self._waiting = self._counted()
         self._next_id = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM calls").fetchone()[0]
@@ -94,13 +103,25 @@ class Calls:
 
     def get(self, account: str, call_id: str) -> Call | None:
         name = (account, call_id)
-        self.load([name])
-        return self.loaded(name)
+        self._load({name} - self._known.keys())
+        kept = self._known.get(name)
+        return kept.call if kept else None
 
-    def load(self, names: Iterable[CallName]) -> None:
-        """Bring calls to hand, many with one look into the file."""
-        changed, known = self._changed, self._known
-        missing = list({name for name in names if name not in changed and name not in known})
+    def at_hand(self, names: Sequence[CallName]) -> list[Kept]:
+        """Bring calls to hand, many with one look into the file.
+
+        Where there is none of a name, the first ``change`` has to follow before anything else does.
+        """
+        known = self._known
+        found = list(map(known.get, names))
+        missing = {name for name, kept in zip(names, found, strict=True) if kept is None}
+        self._load(missing)
+        for name in missing:
+            known.setdefault(name, Kept())
+        return [kept or known[name] for name, kept in zip(names, found, strict=True)]
+
+    def _load(self, names: Iterable[CallName]) -> None:
+        missing = list(names)
         for start in range(0, len(missing), LOOKED_UP_AT_ONCE):
             some = missing[start : start + LOOKED_UP_AT_ONCE]
             found = self._connection.execute(
@@ -110,32 +131,30 @@ class Calls:
             for row in found:
                 self._read(row)
 
-    def loaded(self, name: CallName) -> Call | None:
-        """Give a call that has been brought to hand; None where there is none of this id."""
-        call = self._changed.get(name)
-        if call is None and (known := self._known.get(name)) is not None:
-            return known[1]
-        return call
-
     def put(self, call: Call, before: Call | None) -> None:
         """Keep a call; ``before`` is what was given for it."""
-        name = (call.account, call.call_id)
-        changed = self._changed
+        name = call.name
+        if before is not None and name not in self._known:
+            self._load([name])  # others have been looked at since
+        self.change(self._known.get(name) or self._known.setdefault(name, Kept()), call)
+
+    def change(self, kept: Kept, call: Call) -> None:
+        """Keep a call in the place of what ``at_hand`` gave for it."""
+        before = kept.call
+        if call is before:
+            return
         if before is None:
-            _share_texts(call)
             self._count += 1
             self._waiting += call.terminable
-        else:
-            if name not in changed and name not in self._known:
-                self.load([name])  # others have been looked at since
-            if call.progress is not before.progress:
-                self._waiting += call.terminable - before.terminable
-        changed[name] = call
+        elif call.progress is not before.progress:
+            self._waiting += call.terminable - before.terminable
+        if before is kept.saved:
+            self._changed.append(kept)
+        kept.call = call
 
     def forget(self, call: Call) -> None:
         """Drop a call that was found by ``due``."""
-        row_id, _ = self._known.pop(call.name)
-        self._forgotten.append(row_id)
+        self._forgotten.append(self._known.pop(call.name).row_id)
         self._count -= 1
         self._waiting -= call.terminable
 
@@ -143,22 +162,23 @@ class Calls:
         """Write what changed, or a part of it, into the open transaction; says whether more is left."""
         new, changed, ended, moved = [], [], [], []
         known = self._known
-        for name in list(islice(self._changed, self.saved_at_once)):
-            call = self._changed.pop(name)
-            at_hand = known.pop(name, None)  # what has just changed goes to the end, where it stays longest
-            if at_hand is None:
-                row_id = self._next_id
+        for _ in range(min(len(self._changed), self.saved_at_once)):
+            kept = self._changed.popleft()
+            call, before, row_id = kept.call, kept.saved, kept.row_id
+            assert call is not None  # it has changed
+            name = call.name
+            if before is None:
+                row_id = kept.row_id = self._next_id
                 self._next_id += 1
                 new.append((row_id, crc32(call_key(*name)), *self._columns(call), _encode(call)))
+            elif _is_over(call) and not _is_over(before) and call.number == before.number:
+                ended.append((self._forget_hour(call), _encode(call), row_id))
+            elif (columns := self._columns(call)) == self._columns(before):
+                changed.append((_encode(call), row_id))
             else:
-                row_id, before = at_hand
-                if _is_over(call) and not _is_over(before) and call.number == before.number:
-                    ended.append((self._forget_hour(call), _encode(call), row_id))
-                elif (columns := self._columns(call)) == self._columns(before):
-                    changed.append((_encode(call), row_id))
-                else:
-                    moved.append((*columns, _encode(call), row_id))
-            known[name] = row_id, call
+                moved.append((*columns, _encode(call), row_id))
+            kept.saved = call
+            known[name] = known.pop(name)  # what has just changed goes to the end, where it stays longest
         connection.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", new)
         connection.executemany("UPDATE calls SET state = ? WHERE id = ?", changed)
         connection.executemany(ENDED, ended)
@@ -213,8 +233,9 @@ class Calls:
         """Let go of the calls that nobody has asked for longest, unless they wait to be saved."""
         too_many = len(self._known) - self._at_hand
         if too_many > 0:
-            for name in [name for name in islice(self._known, too_many) if name not in self._changed]:
-                del self._known[name]
+            for name, kept in list(islice(self._known.items(), too_many)):
+                if kept.call is kept.saved:
+                    del self._known[name]
 
     def _due(self, first: int, last: int, limit: int) -> list[Call]:
         self._make_room()
@@ -222,7 +243,7 @@ class Calls:
             f"SELECT {COLUMNS} FROM calls WHERE due BETWEEN ? AND ? ORDER BY due LIMIT ?",  # noqa: S608 -- our own words
             (first, last, limit),
         ).fetchall()
-        return [call for row in rows if (call := self._read(row)).name not in self._changed]
+        return [kept.saved for row in rows if (kept := self._read(row)).saved and kept.saved is kept.call]
 
     def _page(self, where: str, values: tuple[int, ...], limit: int) -> tuple[list[Call], int]:
         self._make_room()
@@ -230,19 +251,18 @@ class Calls:
             f"SELECT {COLUMNS} FROM calls WHERE {where} ORDER BY id LIMIT ?",  # noqa: S608 -- our own words
             (*values, limit),
         ).fetchall()
-        calls = [call for row in rows if (call := self._read(row)).terminable]
+        calls = [call for row in rows if (call := self._read(row).call) and call.terminable]
         return calls, rows[-1][0] if len(rows) == limit else 0
 
-    def _read(self, row: tuple[int, int | None, int | None, int | None, int, bytes]) -> Call:
+    def _read(self, row: tuple[int, int | None, int | None, int | None, int, bytes]) -> Kept:
         """Bring the call of a row to hand, unless a newer state of it is there already."""
         call = _decode(row[5])
         name = call.name
-        newer = self.loaded(name)
-        if newer is not None:
-            return newer
-        _share_texts(call)
-        self._known[name] = row[0], call
-        return call
+        kept = self._known.get(name)
+        if kept is None:
+            _share_texts(call)
+            kept = self._known[name] = Kept(row[0], call, call)
+        return kept
 
     def _columns(self, call: Call) -> _Columns:
         """What a call's row is found by: by its number only once it has ended.

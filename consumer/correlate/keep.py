@@ -23,11 +23,13 @@ class Keeper:
         self._next_at = 0.0
         self._written: dict[CallName, float] = {}
 
-    def remembers(self, call: Call | None, logged_at: float) -> bool:
-        """Whether an event of this time meets a call, or finds it forgotten or never heard of."""
-        if logged_at > self._log_time:  # noqa: PLR1730 -- at every event, and ``max`` takes thrice as long
-            self._log_time = logged_at
-        return call is not None and (call.last_at + self._keeping.forget_seconds >= logged_at or call.terminable)
+    def reached(self, logged_at: float) -> None:
+        """Learn the time (seconds) of an event."""
+        self._log_time = max(self._log_time, logged_at)
+
+    def remembers(self, call: Call, logged_at: float) -> bool:
+        """Whether an event of this time meets a call, or finds it forgotten."""
+        return call.last_at + self._keeping.forget_seconds >= logged_at or call.terminable
 
     def is_due(self, now: float) -> bool:
         """Whether it is time for ``work`` to look for calls that are due."""

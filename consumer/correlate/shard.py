@@ -9,8 +9,8 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from consumer.correlate import calls, metrics, scans, stopping, totals
-from consumer.correlate.ask_rules import Rules
-from consumer.correlate.calls import Calls, Keeping, save_applied_orders
+from consumer.correlate.ask_rules import NOTHING, Rules
+from consumer.correlate.calls import CallName, Calls, Keeping, Kept, save_applied_orders
 from consumer.correlate.counting import Counting
 from consumer.correlate.decide import decision, ended, orders_for, scope_decisions
 from consumer.correlate.keep import Keeper
@@ -25,9 +25,10 @@ from consumer.kafka.reader import LogRecord
 from consumer.kafka.topics import Topics
 from consumer.kafka.view import View
 from consumer.model.calls import Call, carried_on, fold
-from consumer.model.codec import CodecError, decode_carried, decode_event, is_carried
+from consumer.model.codec import CodecError, decode_carried, is_carried
 from consumer.model.events import CallEvent, Position
 from consumer.model.orders import OrderRecord
+from consumer.model.outline import Outline, decode_outline
 from consumer.model.protected import Protected
 from consumer.model.status import Status
 from consumer.model.totals import Measure
@@ -66,6 +67,10 @@ class _Carried(NamedTuple):
     call: Call
     logged_at: float
     position: Position
+
+    @property
+    def name(self) -> CallName:
+        return self.call.name
 
 
 class CorrelateShard:
@@ -112,14 +117,16 @@ class CorrelateShard:
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
         self.totals.live(live)
         told = list(_read(records))
-        self.calls.load([one.name if isinstance(one, CallEvent) else one.call.name for one in told])
+        at_hand = self.calls.at_hand([one.name for one in told])
         outputs: list[OutRecord] = []
-        news: list[CallEvent] = []
-        for one in told:
-            if isinstance(one, CallEvent):
-                self._fold_event(one, outputs, news, live=live)
+        news: list[Outline] = []
+        for one, kept in zip(told, at_hand, strict=True):
+            if isinstance(one, _Carried):
+                outputs += self._fold_carried(one, kept, live=live)
             else:
-                outputs += self._fold_carried(one, live=live)
+                self._fold_event(one, kept, outputs, news, live=live)
+        if told:
+            self._keeper.reached(told[-1].logged_at)  # the broker's times only grow in a partition
         if live:
             metrics.count_events(Counter(map(ACCOUNT_AND_TYPE, news)))
             self._apply_again_what_is_not_known()
@@ -161,13 +168,16 @@ class CorrelateShard:
             self._applied_changed = False
         return False
 
-    def _fold_event(self, event: CallEvent, outputs: list[OutRecord], news: list[CallEvent], *, live: bool) -> None:
+    def _fold_event(
+        self, event: Outline, kept: Kept, outputs: list[OutRecord], news: list[Outline], *, live: bool
+    ) -> None:
         """Fold one event, and add what follows from it."""
-        account, logged_at = event.account, event.logged_at
+        logged_at = event.logged_at
         if event.source == WEBHOOK_SOURCE:
-            self.last_webhook_at[account] = logged_at  # the broker's times only grow in a partition
-        kept = self.calls.loaded((account, event.call_id))
-        before = kept if self._keeper.remembers(kept, logged_at) else None
+            self.last_webhook_at[event.account] = logged_at
+        before = kept.call
+        if before is not None and not self._keeper.remembers(before, logged_at):
+            before = None
         after = fold(before, event)
         if after is before:
             metrics.DUPLICATES.inc()
@@ -175,25 +185,26 @@ class CorrelateShard:
         self.totals.add(event, before, after)
         if live:
             news.append(event)
-            if event.type in self._rules.wanted:
+            if self._rules.may_want(event):
                 outputs += self._ask_rules(event, after)
             if before is not None and (before.terminable or (before.decided and after.status is Status.CANCELLED)):
                 outputs += self._say_ended(before, after, event)
             if after.terminable and self._feed.book.aimed_at(after):  # at nearly every call there is none
                 after, decided = self._join(after, event.position, logged_at)
                 outputs += decided
-        self.calls.put(after, kept)
+        self.calls.change(kept, after)
 
-    def _fold_carried(self, carried: _Carried, *, live: bool) -> list[OutRecord]:
-        before = self.calls.loaded(carried.call.name)
+    def _fold_carried(self, carried: _Carried, kept: Kept, *, live: bool) -> list[OutRecord]:
+        before = kept.call
         after = carried_on(before, carried.call, carried.logged_at)
         self.totals.add_carried(before, after, carried.position.offset)
         after, outputs = self._join(after, carried.position, carried.logged_at) if live else (after, [])
-        self.calls.put(after, before)
+        self.calls.change(kept, after)
         return outputs
 
     def _ask_rules(self, event: CallEvent, call: Call) -> list[OutRecord]:
-        return list(records_of(self._rules.judge(event, call, self._feed.book), self._records))
+        asked = self._rules.judge(event, call, self._feed.book)
+        return [] if asked is NOTHING else list(records_of(asked, self._records))
 
     def _say_ended(self, before: Call, after: Call, event: CallEvent) -> list[OutRecord]:
         """Say that an episode is over, where somebody wanted it stopped."""
@@ -281,7 +292,7 @@ class CorrelateShard:
         return outputs
 
 
-def _read(records: Sequence[LogRecord]) -> Iterator[CallEvent | _Carried]:
+def _read(records: Sequence[LogRecord]) -> Iterator[Outline | _Carried]:
     """Read what records say; one that is not ours is skipped loudly."""
     for record in records:
         value, logged_at = record.value, record.timestamp / 1_000
@@ -290,7 +301,7 @@ def _read(records: Sequence[LogRecord]) -> Iterator[CallEvent | _Carried]:
             if is_carried(value):
                 yield _Carried(decode_carried(value), logged_at, position)
             else:
-                yield decode_event(value, position, logged_at)
+                yield decode_outline(value, position, logged_at)
         except CodecError as error:
             metrics.UNREADABLE.inc()
             logger.error("%s is skipped: %s", position, error)

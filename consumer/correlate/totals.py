@@ -107,12 +107,13 @@ class Totals:
             tally = self._tallies[crowd] = [0] * TALLY
         count(tally, before, after, event)
         tally[LAST_OFFSET] = offset
-        waited = before is not None and before.terminable
-        if before is not None and waited and self._told_late(before, after):
+        if before is not None and self._told_late(before, after):
             self._add_late(before, after, offset)
-        elif waited is not after.terminable:
-            tally[WAITS] += -1 if waited else 1
-            tally[MOVED] = 1
+        elif before is None or after.progress is not before.progress:
+            moved = after.terminable - (before is not None and before.terminable)
+            if moved:
+                tally[WAITS] += moved
+                tally[MOVED] = 1
         for measure in self._measures:
             value = measure.of(event)
             if value is not None:

@@ -30,7 +30,7 @@ class Line:
     It holds from ``since`` until before ``until``, in seconds since the epoch.
     """
 
-    __slots__ = ("_gone", "_places", "_rows", "horizon", "since", "until")
+    __slots__ = ("_aside", "_gone", "_places", "_rows", "horizon", "since", "until")
 
     def __init__(self, since: float) -> None:
         """Begin with none, and the horizon before everything."""
@@ -38,6 +38,7 @@ class Line:
         self.until = since + LOOK_AGAIN_SECONDS
         self.horizon = FIRST_PLACE
         self._rows: dict[SendPlace, int] = {}
+        self._aside: dict[SendPlace, int] = {}
         self._places: list[SendPlace] = []
         self._gone = 0  # so many of the places, from the first on, are not in ``_rows`` any more
 
@@ -58,6 +59,18 @@ class Line:
     def drop(self, place: SendPlace) -> None:
         """Take one out."""
         self._rows.pop(place, None)
+        self._aside.pop(place, None)
+
+    def set_aside(self, place: SendPlace) -> None:
+        """Take one out that is not to be looked at for now: mostly a request for it is under way."""
+        n = self._rows.pop(place, None)
+        if n is not None:
+            self._aside[place] = n
+
+    def bring_back(self, skip: AbstractSet[str]) -> None:
+        """Put back what was set aside, but for these ids."""
+        for place in [place for place in self._aside if place[2] not in skip]:
+            self.put(place, self._aside.pop(place))
 
     def extend(self, found: list[Found], horizon: SendPlace) -> None:
         """Put those behind the horizon, up to a new one, at the end."""
@@ -135,22 +148,23 @@ class SendQueue:
             up_to_lane: the last lane to look at.
 
         """
-        found = self._at_hand(account, now) if after == FIRST_PLACE else self._behind(account, now, after)
+        found = self._at_hand(account, now, skip) if after == FIRST_PLACE else self._behind(account, now, after)
         for place, n in found:
             if place[0] > up_to_lane:
                 return
             if place[2] in skip:
                 if line := self._lines.get(account):
-                    line.drop(place)  # mostly it is being asked for; else it is back when the line is read anew
+                    line.set_aside(place)
                 continue
             changed = self._changed.get(place[2])
             if changed is None or self._is_due(changed, now):
                 yield place, n
 
-    def _at_hand(self, account: str, now: float) -> Iterator[Found]:
+    def _at_hand(self, account: str, now: float, skip: AbstractSet[str]) -> Iterator[Found]:
         line = self._lines.get(account)
         if line is None or not line.since <= now < line.until:
             line = self._lines[account] = Line(now)
+        line.bring_back(skip)
         passed = FIRST_PLACE
         while True:
             yield from line.behind(passed)

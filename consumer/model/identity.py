@@ -7,6 +7,9 @@ import zlib
 from collections.abc import Iterable
 from hashlib import blake2b
 
+BODY = "body-"
+"""What the id of a webhook begins with that carries none of its own; its body's hash follows, in hexadecimal."""
+
 
 def digest(parts: Iterable[str], size_bytes: int = 16) -> str:
     """Hash ``parts`` into ``2 * size_bytes`` hexadecimal characters."""
@@ -27,7 +30,7 @@ def scope_termination_id(account: str, order_id: str, cut: int) -> str:
 def body_event_id(account: str, raw: bytes) -> str:
     """Name a webhook that carries no id of its own: identical bytes are one event, and nothing else is."""
     h = blake2b(raw, digest_size=16, key=account.encode()[:64])
-    return f"body-{h.hexdigest()}"
+    return f"{BODY}{h.hexdigest()}"
 
 
 def call_key(account: str, call_id: str) -> bytes:

@@ -30,7 +30,7 @@ NAMES = (
 )
 """Calls first heard of; attempts that began; attempts that ended, and how; calls that connected for the first time."""
 QUEUED, STARTED, FINISHED, COMPLETED, FAILED, RETRIED, CANCELLED, CONNECTED, MILLISECONDS, MILLIONTHS = range(10)
-HOW = {
+HOW: dict[Status | None, int] = {
     Status.COMPLETED: COMPLETED,
     Status.FAILED: FAILED,
     Status.ERROR: FAILED,
@@ -57,12 +57,13 @@ def count(tally: list[int], before: Call | None, after: Call, event: CallEvent) 
     was, now = before.progress, after.progress
     if now is was:
         return
-    if now.order is not was.order or now.starts != was.starts:
-        begun = _begun(now)
-        if begun:
-            tally[STARTED] += max(0, begun - _begun(was))
-    if now.finished is not was.finished or now.closed[1] >= 0:
+    begun = _begun(now)
+    if begun and begun > (had_begun := _begun(was)):
+        tally[STARTED] += begun - had_begun
+    if now.closed[1] >= 0:
         _count_ended(tally, after.attempts_finished - before.attempts_finished, event.status)
+    elif now.finished is not was.finished:
+        _count_ended(tally, len(now.finished) - len(was.finished), event.status)
     if now.status is CANCELLED_STATUS is not was.status:
         tally[CANCELLED] += 1
     if now.figures is not was.figures:
@@ -75,8 +76,9 @@ def _count_ended(tally: list[int], ended: int, status: Status | None) -> None:
     """Count attempts that have ended; a cancelled call may turn out never to have begun, which takes nothing back."""
     if ended > 0:
         tally[FINISHED] += ended
-        if status in HOW:
-            tally[HOW[status]] += ended
+        how = HOW.get(status)
+        if how is not None:
+            tally[how] += ended
 
 
 def _count_figures(tally: list[int], call: Call, times: int) -> None:

@@ -1,5 +1,6 @@
-from consumer.model.calls import SEEN_EVENTS, fold
+from consumer.model.calls import SEEN_BYTES, SEEN_EVENTS, fold
 from consumer.model.events import CallEvent, Position
+from consumer.model.identity import body_event_id
 from consumer.model.status import EventType, Status
 from tests.unit.values import event, folded
 
@@ -15,6 +16,24 @@ def test_a_duplicate_is_recognised_among_the_last_events_only() -> None:
     call = folded(start, *others[:-1])
     assert fold(call, start) is call
     assert fold(fold(call, others[-1]), start) is not call
+
+
+def test_events_are_told_apart_by_the_hashes_in_their_ids_and_by_ids_that_only_look_like_such() -> None:
+    one, two = (body_event_id("acme", body) for body in (b"1", b"2"))
+    ids = [one, two, "body-", "body-12", "body-12 4", "body-zz", "zz", f" {one}", one.upper()]
+    call = folded(*(event(event_id) for event_id in ids))
+    assert len(call.seen) == SEEN_BYTES * len(ids)
+    assert all(fold(call, event(event_id)) is call for event_id in ids)
+
+
+def test_an_analysis_that_tells_of_an_end_again_leaves_the_progress_as_it_was() -> None:
+    end = event("a", Status.COMPLETED, attempt=0, at=5.0, duration_seconds=3.5, cost=0.25)
+    call = folded(end)
+    again = fold(call, end.replaced(event_id="b", type=EventType.ANALYSIS, duration_seconds=3.0))
+    assert again is not call
+    assert again.progress is call.progress
+    longer = fold(again, end.replaced(event_id="c", duration_seconds=4.0))
+    assert (longer.seconds, longer.cost) == (4.0, 0.25)
 
 
 def test_one_call_completes_once_per_attempt() -> None:

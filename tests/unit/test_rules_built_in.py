@@ -92,6 +92,9 @@ def test_opt_out_may_be_said_by_the_status_in_the_analysis(said: str) -> None:
     assert asked(built_in("opt_out"), [told]) is not None
     other = event("a", type=EventType.ANALYSIS, analysis={"call_outcome": "interested"}, number=NUMBER)
     assert asked(built_in("opt_out"), [other]) is None
+    wants = built_in("opt_out").wants
+    assert wants is not None
+    assert (wants(told), wants(other)) == (True, False)
 
 
 def test_duplicate_contact_stops_the_other_calls_to_a_number_that_was_reached() -> None:
