@@ -22,6 +22,8 @@ __all__ = ["AccountHealth", "AccountLoop", "LoopParts"]
 GRACE_SECONDS = 18.0
 """For a request that has just left, and for what has to be written of it."""
 LOOK_FURTHER_SECONDS = 0.05
+STEP_SECONDS = 0.005
+"""What is folded or saved in one go takes about as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ class AccountLoop:
         return AccountHealth(owned.shard.ledger.backlog(self._account.name), health)
 
     def is_late(self) -> bool:
-        """Whether a request is being prepared that the rate would let go by now."""
-        return self._owned is not None and self._owned.dispatcher.is_late(self._clock.monotonic())
+        """Whether a request is being prepared that the rate lets go by now, or before a step that begins now is over."""
+        return self._owned is not None and self._owned.dispatcher.is_late(self._clock.monotonic() + STEP_SECONDS)
 
     async def run(self) -> None:
         """Work until cancelled; what is in flight then is finished within a grace period."""

@@ -153,7 +153,7 @@ class Dispatcher:
         return leaves
 
     def is_late(self, now: float) -> bool:
-        """Whether a request could leave and is not prepared yet."""
+        """Whether a request is being prepared that could leave by now."""
         return self._preparing() > 0 and self._rate.next_at(now) <= now
 
     def stayed(self, request_id: str) -> None:

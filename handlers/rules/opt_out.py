@@ -34,6 +34,7 @@ def _told(event: CallEvent) -> list[str]:
 
 
 opt_out = replace(opt_out, wants=lambda event: bool(_told(event)))
+"""Not asked about an analysis that says nothing of it, as nearly all do."""
 
 
 def _tells(name: str, value: Any) -> bool:
