@@ -46,6 +46,7 @@ from consumer.kafka.translate import translated
 logger = logging.getLogger(__name__)
 
 SESSION_TIMEOUT_MS = 6_000
+"""The shortest that brokers allow unless they are told otherwise: so long nobody sends for an account whose owner died."""
 HEARTBEAT_MS = 1_000
 REBALANCE_TIMEOUT_MS = 12_000
 COMMIT_SECONDS = 5.0

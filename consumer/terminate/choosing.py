@@ -152,20 +152,13 @@ class Chooser:
         return Choice(tuple(batch.values()), tuple(settled))
 
     def still_wanted(self, ids: tuple[str, ...], now: float) -> tuple[Termination, ...]:
-        """Look again at calls set aside for a smaller request."""
+        """Look again at calls that were chosen earlier: set aside for a smaller request, or about to leave."""
         self._orders.clear()
         found = (self._ledger.get(one) for one in ids)
-        judged = (t for t in found if t and not t.state.over and self._can_be_judged(t, now))
-        return tuple(t for t in judged if not self._no_longer_wanted(t, now))
+        return tuple(t for t in found if t and not t.state.over and self._is_wanted(t, now))
 
-    def all_still_wanted(self, ids: Sequence[str], now: float) -> bool:
-        """Whether each of these, whose request is about to leave, is to be stopped after all that is known by now."""
-        self._orders.clear()
-        found = (self._ledger.get(one) for one in ids)
-        return all(
-            t is not None and not t.state.over and (self._plainly_wanted(t, now) or not self._no_longer_wanted(t, now))
-            for t in found
-        )
+    def _is_wanted(self, t: Termination, now: float) -> bool:
+        return self._plainly_wanted(t, now) or (self._can_be_judged(t, now) and not self._no_longer_wanted(t, now))
 
     def _may_go(self, t: Termination, now: float, busy: AbstractSet[str]) -> bool:
         """Whether it can be judged, and no request for an earlier episode of the call is under way."""

@@ -11,6 +11,7 @@ from bisect import bisect_left, insort
 
 WINDOW_SECONDS = 1.0
 NO_TOKEN = 1e-9
+"""Less is what rounding leaves."""
 SLACK_SECONDS = 0.03
 """So long a request may travel: two that leave further apart may meet closer together at the provider. One that has been
 answered sooner than that has arrived by then, and the window begins there."""

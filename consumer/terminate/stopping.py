@@ -80,7 +80,7 @@ class Stopping:
             await self._stays(owned, request, "the worker was told to leave")
         elif desk.clock.monotonic() > leaves_by:  # we slept, Kafka did, or the provider wants nothing now
             await self._stays(owned, request, "too long ago was it chosen, or seen waiting")
-        elif not owned.shard.chooser.all_still_wanted(request.termination_ids, desk.clock.now()):
+        elif len(owned.shard.chooser.still_wanted(request.termination_ids, desk.clock.now())) < len(request.batch):
             await self._stays(owned, request, "not all of it is wanted any more")
         else:
             started = desk.clock.monotonic()
