@@ -1,4 +1,4 @@
-"""The calls of one partition in its view, found by id and, while they wait, by campaign, agent and number.
+"""The calls of one partition in its view, found by id and, while they wait, by cohort (campaign and agent) and number.
 
 Rows lie in the order in which calls were first heard of, so that calls of one time, which change at one time, share pages.
 The columns hold CRC-32 of what is looked for: an index gives candidates, and whoever asks compares the call itself.
@@ -6,8 +6,7 @@ The columns hold CRC-32 of what is looked for: an index gives candidates, and wh
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from sys import intern
 from typing import Final, NamedTuple
@@ -16,31 +15,31 @@ from zlib import crc32
 import msgspec
 from msgspec.structs import force_setattr
 
+from consumer.correlate import cohorts, due
+from consumer.correlate.cohorts import Cohorts
+from consumer.correlate.due import FORGET, Due
+from consumer.correlate.heard_of import HeardOf
 from consumer.correlate.room import AT_HAND
 from consumer.model.calls import Call
 from consumer.model.identity import call_key
 from consumer.model.scopes import Key
 from consumer.model.status import Status
 
-SCHEMA = """ -- calls.state: layout 5, msgpack of Call
+SCHEMA = f""" -- calls.state: layout 5, msgpack of Call
 CREATE TABLE IF NOT EXISTS calls (
-    id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, campaign INTEGER, agent INTEGER, number INTEGER,
-    due INTEGER NOT NULL, state BLOB NOT NULL
+    id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, cohort INTEGER, number INTEGER, due INTEGER NOT NULL, state BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS by_hash ON calls (hash);
-CREATE INDEX IF NOT EXISTS waiting_by_campaign ON calls (campaign) WHERE campaign IS NOT NULL;
-CREATE INDEX IF NOT EXISTS waiting_by_agent ON calls (agent) WHERE agent IS NOT NULL;
+CREATE INDEX IF NOT EXISTS waiting_by_cohort ON calls (cohort) WHERE cohort IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_number ON calls (number) WHERE number IS NOT NULL;
-CREATE INDEX IF NOT EXISTS by_due ON calls (due);
 CREATE TABLE IF NOT EXISTS applied (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-"""
-COLUMNS = "id, campaign, agent, number, due, state"
-ENDED = "UPDATE calls SET campaign = NULL, agent = NULL, due = ?, state = ? WHERE id = ?"
+{cohorts.SCHEMA}{due.SCHEMA}"""
+COLUMNS = "id, state"
+ENDED = "UPDATE calls SET cohort = NULL, due = ?, state = ? WHERE id = ?"
 """By far the most frequent change of a row. It leaves out the number, which would be indexed anew even where it stays."""
 LOOKED_UP_AT_ONCE = 100
 HOUR_SECONDS = 3_600
-FORGET = 1_000_000_000
-"""In the column ``due``, added to the hour: the call is to be forgotten then, else it is to be carried on."""
+BLOCKS_AT_ONCE = 16
 
 ONGOING = Status.ONGOING
 SAVED_AT_ONCE = 500
@@ -63,8 +62,8 @@ class Keeping(NamedTuple):
 DEFAULT_KEEPING: Final = Keeping()
 
 
-_Columns = tuple[int | None, int | None, int | None, int]
-"""Campaign, agent, number and due of a row."""
+_Columns = tuple[int | None, int | None, int]
+"""Cohort, number and due of a row."""
 
 
 class Kept(msgspec.Struct, gc=False):
@@ -91,6 +90,9 @@ class Calls:
         self._forgotten: list[int] = []
         self._count, self._waiting = self._counted()
         self._next_id = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM calls").fetchone()[0]
+        self._cohorts = Cohorts(connection)
+        self._due = Due(connection)
+        self.heard_of = HeardOf(connection)
 
     @property
     def dirty(self) -> bool:
@@ -121,13 +123,10 @@ class Calls:
         return [kept or known[name] for name, kept in zip(names, found, strict=True)]
 
     def _load(self, names: Iterable[CallName]) -> None:
-        missing = list(names)
-        for start in range(0, len(missing), LOOKED_UP_AT_ONCE):
-            some = missing[start : start + LOOKED_UP_AT_ONCE]
-            found = self._connection.execute(
-                LOOK_UP if len(some) == LOOKED_UP_AT_ONCE else _look_up(len(some)),
-                [crc32(call_key(*name)) for name in some],
-            )
+        hashes = [hashed for name in names if self.heard_of.may_hold(hashed := crc32(call_key(*name)))]
+        for start in range(0, len(hashes), LOOKED_UP_AT_ONCE):
+            some = hashes[start : start + LOOKED_UP_AT_ONCE]
+            found = self._connection.execute(LOOK_UP if len(some) == LOOKED_UP_AT_ONCE else _look_up(len(some)), some)
             for row in found:
                 self._read(row)
 
@@ -170,24 +169,32 @@ class Calls:
             if before is None:
                 row_id = kept.row_id = self._next_id
                 self._next_id += 1
-                new.append((row_id, crc32(call_key(*name)), *self._columns(call), _encode(call)))
+                hashed, columns = crc32(call_key(*name)), self._columns(call)
+                new.append((row_id, hashed, *columns, _encode(call)))
+                self.heard_of.add(hashed)
+                self._due.note(row_id, columns[-1])
             elif _is_over(call) and not _is_over(before) and call.number == before.number:
-                ended.append((self._forget_hour(call), _encode(call), row_id))
+                forget_at = self._forget_hour(call)
+                ended.append((forget_at, _encode(call), row_id))
+                self._due.note(row_id, forget_at)
             elif (columns := self._columns(call)) == self._columns(before):
                 changed.append((_encode(call), row_id))
             else:
                 moved.append((*columns, _encode(call), row_id))
+                self._due.note(row_id, columns[-1])
             kept.saved = call
             known[name] = known.pop(name)  # what has just changed goes to the end, where it stays longest
-        connection.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", new)
+        connection.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?)", new)
         connection.executemany("UPDATE calls SET state = ? WHERE id = ?", changed)
         connection.executemany(ENDED, ended)
-        connection.executemany(
-            "UPDATE calls SET campaign = ?, agent = ?, number = ?, due = ?, state = ? WHERE id = ?", moved
-        )
+        connection.executemany("UPDATE calls SET cohort = ?, number = ?, due = ?, state = ? WHERE id = ?", moved)
+        self._cohorts.save(connection)
+        self._due.save(connection)
         if self._changed:
             return True
-        connection.executemany("DELETE FROM calls WHERE id = ?", [(row_id,) for row_id in self._forgotten])
+        if self._forgotten:
+            connection.executemany("DELETE FROM calls WHERE id = ?", [(row_id,) for row_id in self._forgotten])
+            self._cohorts.sweep(connection)
         connection.executemany(
             "INSERT INTO applied VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
             [("known", self._count), ("waiting", self._waiting)],
@@ -196,29 +203,32 @@ class Calls:
         self._make_room()
         return False
 
-    def waiting(self, account: str, key: Key, *, after: int, limit: int) -> tuple[list[Call], int]:
-        """Calls that wait and may be under a scope key, in the order of their rows, and the place to go on ``after``.
+    def waiting(self, account: str, key: Key, *, limit: int) -> Iterator[list[Call]]:
+        """Give the calls that wait and may be under a scope key, out of ``limit`` rows at a time.
 
-        The place is 0 once there are no more. A call of another scope with the same hash may be among them.
+        A call of another scope with the same hash may be among them.
         """
         kind, name = key[0], key[1]
         if kind == "call":
             call = self.get(account, name)
-            return [call] if call and call.terminable else [], 0
-        column = {"campaign": "campaign", "agent": "agent", "number": "number"}[kind]
-        return self._page(f"{column} = ? AND id > ?", (_hash_of(kind, account, name), after), limit)
+            yield [call] if call and call.terminable else []
+        elif kind == "number":
+            yield from self._pages("number", _hash_of_number(account, name), limit)
+        else:
+            for cohort in self._cohorts.found_by(kind, account, name):
+                yield from self._pages("cohort", cohort, limit)
 
     def all_waiting(self, *, after: int, limit: int) -> tuple[list[Call], int]:
         """Look at the next ``limit`` rows; gives the calls among them that wait, and the place to go on ``after``."""
         return self._page("id > ?", (after,), limit)
 
-    def to_carry(self, now: float, *, limit: int) -> list[Call]:
-        """Calls that wait or are ongoing and are to be written anew by now (seconds), the longest due first."""
-        return self._due(0, int(now // HOUR_SECONDS), limit)
+    def to_carry(self, now: float, *, limit: int) -> tuple[list[Call], bool]:
+        """Calls that wait or are ongoing and are to be written anew by now (seconds), and whether there may be more."""
+        return self._due_until(0, int(now // HOUR_SECONDS), limit)
 
-    def to_forget(self, log_time: float, *, limit: int) -> list[Call]:
-        """Calls that no event of this time (seconds) or later meets any more."""
-        return self._due(FORGET, FORGET + int(log_time // HOUR_SECONDS), limit)
+    def to_forget(self, log_time: float, *, limit: int) -> tuple[list[Call], bool]:
+        """Calls that no event of this time (seconds) or later meets any more, and whether there may be more."""
+        return self._due_until(FORGET, FORGET + int(log_time // HOUR_SECONDS), limit)
 
     def count(self) -> tuple[int, int]:
         """How many calls are known, and how many of them wait."""
@@ -237,13 +247,32 @@ class Calls:
                 if kept.call is kept.saved:
                     del self._known[name]
 
-    def _due(self, first: int, last: int, limit: int) -> list[Call]:
+    def _due_until(self, first: int, last: int, limit: int) -> tuple[list[Call], bool]:
         self._make_room()
-        rows = self._connection.execute(
-            f"SELECT {COLUMNS} FROM calls WHERE due BETWEEN ? AND ? ORDER BY due LIMIT ?",  # noqa: S608 -- our own words
-            (first, last, limit),
-        ).fetchall()
-        return [kept.saved for row in rows if (kept := self._read(row)).saved and kept.saved is kept.call]
+        found: list[Call] = []
+        for n, block in enumerate(self._due.blocks(last), start=1):
+            rows = self._connection.execute(
+                f"SELECT {COLUMNS} FROM calls WHERE id BETWEEN ? AND ? AND due BETWEEN ? AND ? LIMIT ?",  # noqa: S608 -- our own words
+                (*block, first, last, limit - len(found)),
+            ).fetchall()
+            found += [kept.saved for row in rows if (kept := self._read(row)).saved and kept.saved is kept.call]
+            if not rows:
+                (following,) = self._connection.execute(
+                    "SELECT min(due) FROM calls WHERE id BETWEEN ? AND ? AND due BETWEEN ? AND ?",
+                    (*block, first, first + FORGET - 1),
+                ).fetchone()
+                self._due.looked(block[0], last, following)
+            if len(found) >= limit or n >= BLOCKS_AT_ONCE:
+                return found, True
+        return found, False
+
+    def _pages(self, column: str, value: int, limit: int) -> Iterator[list[Call]]:
+        after = 0
+        while True:
+            page, after = self._page(f"{column} = ? AND id > ?", (value, after), limit)
+            yield page
+            if not after:
+                return
 
     def _page(self, where: str, values: tuple[int, ...], limit: int) -> tuple[list[Call], int]:
         self._make_room()
@@ -254,9 +283,9 @@ class Calls:
         calls = [call for row in rows if (call := self._read(row).call) and call.terminable]
         return calls, rows[-1][0] if len(rows) == limit else 0
 
-    def _read(self, row: tuple[int, int | None, int | None, int | None, int, bytes]) -> Kept:
+    def _read(self, row: tuple[int, bytes]) -> Kept:
         """Bring the call of a row to hand, unless a newer state of it is there already."""
-        call = _decode(row[5])
+        call = _decode(row[1])
         name = call.name
         kept = self._known.get(name)
         if kept is None:
@@ -270,15 +299,11 @@ class Calls:
         A call that is being dialled mostly waits again or ends within minutes; until it does its row is left in place.
         """
         account = call.account
-        number = crc32(f"number/{account}/{call.number}".encode()) if call.number else None
+        number = _hash_of_number(account, call.number) if call.number else None
         if _is_over(call):
-            return None, None, number, self._forget_hour(call)
-        return (
-            _hash_of("campaign", account, call.campaign_id) if call.campaign_id else None,
-            _hash_of("agent", account, call.agent_id) if call.agent_id else None,
-            number,
-            int((call.kept_at + self._keeping.carry_seconds) // HOUR_SECONDS),
-        )
+            return None, number, self._forget_hour(call)
+        carry_at = int((call.kept_at + self._keeping.carry_seconds) // HOUR_SECONDS)
+        return self._cohorts.of(account, call.campaign_id, call.agent_id), number, carry_at
 
     def _forget_hour(self, call: Call) -> int:
         return FORGET + int((call.last_at + self._keeping.forget_seconds) // HOUR_SECONDS) + 1
@@ -314,6 +339,5 @@ def _look_up(count: int) -> str:
 LOOK_UP = _look_up(LOOKED_UP_AT_ONCE)
 
 
-@lru_cache(maxsize=16_384)
-def _hash_of(kind: str, account: str, name: str) -> int:
-    return crc32(f"{kind}/{account}/{name}".encode())
+def _hash_of_number(account: str, number: str) -> int:
+    return crc32(f"number/{account}/{number}".encode())

@@ -39,15 +39,17 @@ class Keeper:
         """Forget what is past its time; gives the calls that are to be written anew. ``now`` is in seconds."""
         if not self.is_due(now):
             return []
-        forgotten = self._calls.to_forget(self._log_time, limit=AT_ONCE)
+        forgotten, more_to_forget = self._calls.to_forget(self._log_time, limit=AT_ONCE)
         for call in forgotten:
             self._calls.forget(call)
         self._written = {name: at for name, at in self._written.items() if now - at < WRITTEN_AGAIN_SECONDS}
-        due = [call for call in self._calls.to_carry(now, limit=AT_ONCE) if call.name not in self._written]
+        to_carry, more_to_carry = self._calls.to_carry(now, limit=AT_ONCE)
+        due = [call for call in to_carry if call.name not in self._written]
         for call in due:
             if not self.remembers(call, self._log_time):  # began and never ended
                 self._calls.forget(call)
         due = [call for call in due if call.terminable]
         self._written.update((call.name, now) for call in due)
-        self._next_at = now + (EVERY_SECONDS if forgotten or due else QUIET_SECONDS)
+        more = bool(forgotten or due) or more_to_forget or more_to_carry
+        self._next_at = now + (EVERY_SECONDS if more else QUIET_SECONDS)
         return due

@@ -16,15 +16,11 @@ def in_scope(calls: Calls, record: OrderRecord) -> Iterator[list[Call]]:
     """Give the waiting calls that may be in one order's scope, many keys at a time where an order names many."""
     found: list[Call] = []
     for n, key in enumerate(record.order.scope.index_keys(), start=1):
-        after = 0
-        while True:
-            page, after = calls.waiting(record.order.account, key, after=after, limit=PAGE_CALLS)
+        for page in calls.waiting(record.order.account, key, limit=PAGE_CALLS):
             found += page
             if len(found) >= PAGE_CALLS:
                 yield found
                 found = []
-            if not after:
-                break
         if n % KEYS_AT_ONCE == 0:
             yield found
             found = []

@@ -149,6 +149,7 @@ class CorrelateShard:
     def work(self, now: float) -> tuple[list[OutRecord], bool]:
         """Keep calls beyond the topic's retention, and apply the orders that have changed."""
         self._stopping.tick(now)
+        self.calls.heard_of.read_on()
         outputs = [self._records.carried(call) for call in self._keeper.work(now)]
         joined, more = self._apply_orders(now)
         counted = [] if self._scan else self._counting.say(self._applied, now)

@@ -230,7 +230,7 @@ async def test_lost_view_repeats_decisions_under_the_same_ids_and_forgets_none(
             await until(lambda: len(first.tail.of(log.topics.terminations)) == 30)
             before = ids(first.tail.of(log.topics.terminations))
         view = sqlite3.connect(tmp_path / "one" / "correlate" / "0.sqlite")
-        assert view.execute("SELECT count(*) FROM calls WHERE campaign IS NOT NULL").fetchone() == (30,)
+        assert view.execute("SELECT count(*) FROM calls WHERE cohort IS NOT NULL").fetchone() == (30,)
         view.close()
         async with joining(log, tmp_path / "another node") as second:
             await second.event("call-30", campaign_id="lost")

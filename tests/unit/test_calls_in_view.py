@@ -27,19 +27,22 @@ def keep(view: View, *calls: Call) -> Calls:
     into = Calls(view.connection, KEEPING)
     for call in calls:
         into.put(call, None)
-    with view.transaction({}) as connection:
-        into.save(connection)
+    save(into, view)
     return Calls(view.connection, KEEPING)
 
 
-def everything_waiting(calls: Calls, key: tuple[str, ...], *, limit: int = 2) -> list[str]:
-    found: list[str] = []
-    after = 0
-    while True:
-        page, after = calls.waiting(ACCOUNT, key, after=after, limit=limit)
-        found += [call.call_id for call in page]
-        if not after:
-            return found
+def save(calls: Calls, view: View) -> None:
+    with view.transaction({}) as connection:
+        while calls.save(connection):
+            pass
+
+
+def waiting(calls: Calls, key: tuple[str, ...], *, limit: int = 2) -> list[Call]:
+    return [call for page in calls.waiting(ACCOUNT, key, limit=limit) for call in page]
+
+
+def everything_waiting(calls: Calls, key: tuple[str, ...]) -> list[str]:
+    return [call.call_id for call in waiting(calls, key)]
 
 
 def test_a_call_comes_back_as_it_was_put(view: View) -> None:
@@ -67,8 +70,7 @@ def test_a_call_that_waits_no_more_is_found_by_no_key_and_waits_again_in_its_nex
     for events, found in (((registered, ongoing), []), ((registered, ongoing, retry), ["call-1"])):
         before = calls.get(ACCOUNT, "call-1")
         calls.put(folded(*events), before)
-        with view.transaction({}) as connection:
-            calls.save(connection)
+        save(calls, view)
         assert everything_waiting(calls, ("campaign", "k")) == found
     assert calls.count() == (1, 1)
 
@@ -93,13 +95,11 @@ def test_rows_that_changed_in_many_steps_are_those_of_calls_written_once(view: V
         latest[call_id] = fold(before, said)
         calls.put(latest[call_id], before)
         if chance.random() < 0.5:
-            with view.transaction({}) as connection:
-                calls.save(connection)
-    with view.transaction({}) as connection:
-        calls.save(connection)
+            save(calls, view)
+    save(calls, view)
     once = View(tmp_path / "once.sqlite", SCHEMA, cluster_id="c")
     anew = keep(once, *latest.values())
-    rows = "SELECT hash, campaign, agent, number, due, state FROM calls ORDER BY hash"
+    rows = "SELECT hash, cohort, number, due, state FROM calls ORDER BY hash"
     assert view.connection.execute(rows).fetchall() == once.connection.execute(rows).fetchall()
     assert calls.count() == anew.count() == (len(latest), sum(call.terminable for call in latest.values()))
     once.close()
@@ -119,13 +119,10 @@ def two_of_one_hash(prefix: str) -> tuple[str, str]:
 def test_a_call_that_is_at_hand_no_more_keeps_its_row(view: View) -> None:
     keep(view, *(waiting_call(f"c{n}", campaign_id="k") for n in range(10)))
     calls = Calls(view.connection, KEEPING, at_hand=2)
-    looked_at = [
-        call for start in range(0, 10, 2) for call in calls.waiting(ACCOUNT, ("campaign", "k"), after=start, limit=2)[0]
-    ]
+    looked_at = waiting(calls, ("campaign", "k"))
     for call in looked_at:
         calls.put(call.with_decided(("o",)), call)
-    with view.transaction({}) as connection:
-        calls.save(connection)
+    save(calls, view)
     rows = view.connection.execute("SELECT count(*) FROM calls").fetchone()
     assert rows == (10,) == (calls.count()[0],)
     again = Calls(view.connection, KEEPING)
@@ -137,7 +134,7 @@ def test_a_call_that_is_being_dialled_is_left_in_its_place_until_it_ends(view: V
     dialled = folded(waits, event("e2", Status.ONGOING, logged_at=2.0))
     calls = keep(view, dialled)
     assert everything_waiting(calls, ("campaign", "k")) == []
-    (column,) = view.connection.execute("SELECT campaign FROM calls").fetchone()
+    (column,) = view.connection.execute("SELECT cohort FROM calls").fetchone()
     assert column is not None
 
 
@@ -152,8 +149,71 @@ def test_a_call_that_began_and_never_ended_is_forgotten_in_the_end(view: View) -
 def test_two_campaigns_of_one_hash_are_told_apart_by_whoever_asks(view: View) -> None:
     one, two = two_of_one_hash("campaign/" + ACCOUNT)
     calls = keep(view, waiting_call("one", campaign_id=one), waiting_call("two", campaign_id=two))
-    page, _ = calls.waiting(ACCOUNT, ("campaign", one), after=0, limit=10)
-    assert {call.call_id: call.campaign_id for call in page} == {"one": one, "two": two}
+    found = waiting(calls, ("campaign", one))
+    assert {call.call_id: call.campaign_id for call in found} == {"one": one, "two": two}
+
+
+def test_a_campaign_has_the_calls_of_all_its_agents_and_an_agent_those_of_all_its_campaigns(view: View) -> None:
+    calls = keep(
+        view,
+        waiting_call("k-a", campaign_id="k", agent_id="a"),
+        waiting_call("k-b", campaign_id="k", agent_id="b"),
+        waiting_call("l-a", campaign_id="l", agent_id="a"),
+        waiting_call("k", campaign_id="k"),
+        waiting_call("a", agent_id="a"),
+        waiting_call("neither"),
+    )
+    assert sorted(everything_waiting(calls, ("campaign", "k"))) == ["k", "k-a", "k-b"]
+    assert sorted(everything_waiting(calls, ("agent", "a"))) == ["a", "k-a", "l-a"]
+    assert everything_waiting(calls, ("campaign", "a")) == []
+
+
+def test_a_call_that_is_told_its_campaign_late_is_found_by_it(view: View) -> None:
+    registered = event("1", Status.REGISTERED, attempt=0, agent_id="a")
+    calls = keep(view, folded(registered))
+    calls.put(folded(registered, event("2", campaign_id="k")), calls.get(ACCOUNT, "call-1"))
+    save(calls, view)
+    for key in (("campaign", "k"), ("agent", "a")):
+        assert everything_waiting(calls, key) == ["call-1"]
+
+
+def test_cohorts_that_no_call_waits_in_are_forgotten_with_the_calls_and_come_back_with_new_ones(view: View) -> None:
+    calls = keep(view, *(finished(f"c{n}", logged_at=DAY, campaign_id=f"k{n}") for n in range(3)))
+    for n in range(3):
+        calls.put(waiting_call(f"w{n}", campaign_id=f"k{n}", logged_at=DAY), None)
+    save(calls, view)
+    for n in (0, 1):
+        before = calls.get(ACCOUNT, f"w{n}")
+        assert before
+        calls.put(fold(before, event("over", Status.COMPLETED, call_id=f"w{n}", attempt=0, logged_at=DAY)), before)
+    save(calls, view)
+    keeper = Keeper(calls, KEEPING)
+    keeper.reached(5 * DAY)
+    assert not keeper.work(now=2 * DAY)
+    save(calls, view)
+    assert calls.count() == (1, 1)
+    assert view.connection.execute("SELECT count(*) FROM cohorts").fetchone() == (1,)
+    assert everything_waiting(calls, ("campaign", "k2")) == ["w2"]
+    calls.put(waiting_call("again", campaign_id="k0", logged_at=5 * DAY), None)
+    save(calls, view)
+    assert everything_waiting(calls, ("campaign", "k0")) == ["again"]
+
+
+def test_in_a_view_of_many_calls_every_one_is_met_while_its_hashes_are_still_being_read(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.correlate.heard_of.READ_AT_ONCE", 7)
+    names = [f"c{n}" for n in range(40)]
+    calls = keep(view, *(waiting_call(name) for name in names))
+    calls.put(waiting_call("new"), None)
+    save(calls, view)
+    for _ in range(8):
+        calls.heard_of.read_on()
+        fresh = Calls(view.connection, KEEPING, at_hand=0)
+        assert all(fresh.get(ACCOUNT, name) for name in [*names, "new"])
+        assert all(calls.heard_of.may_hold(crc32(f"{ACCOUNT}/{name}".encode())) for name in [*names, "new"])
+    some_new = [crc32(f"{ACCOUNT}/unheard-of-{n}".encode()) for n in range(1_000)]
+    assert sum(map(calls.heard_of.may_hold, some_new)) < 10
 
 
 def test_calls_of_one_hash_are_two_calls(view: View) -> None:
@@ -162,8 +222,32 @@ def test_calls_of_one_hash_are_two_calls(view: View) -> None:
     assert (calls.get(ACCOUNT, one.call_id), calls.get(ACCOUNT, two.call_id)) == (one, two)
 
 
-def finished(call_id: str, *, logged_at: float) -> Call:
-    return folded(event(call_id, Status.COMPLETED, call_id=call_id, attempt=0, logged_at=logged_at))
+def finished(call_id: str, *, logged_at: float, campaign_id: str | None = None) -> Call:
+    said = event(call_id, Status.COMPLETED, call_id=call_id, attempt=0, logged_at=logged_at, campaign_id=campaign_id)
+    return folded(said)
+
+
+def test_calls_of_many_blocks_are_forgotten_when_each_is_due_and_not_before(view: View) -> None:
+    chance = random.Random(3)
+    ended_at = {f"c{n}": chance.uniform(0, 20 * DAY) for n in range(5_000)}
+    calls = keep(view, *(finished(name, logged_at=at) for name, at in ended_at.items()))
+    keeper, now = Keeper(calls, KEEPING), 0.0
+    for log_time in (4 * DAY, 10 * DAY, 30 * DAY):
+        keeper.reached(log_time)
+        for _ in range(40):
+            now += QUIET_SECONDS
+            assert keeper.work(now) == []
+            save(calls, view)
+            if chance.random() < 0.1:
+                calls = Calls(view.connection, KEEPING)
+                keeper = Keeper(calls, KEEPING)
+                keeper.reached(log_time)
+        kept = {name for name, at in ended_at.items() if calls.get(ACCOUNT, name)}
+        due = {name for name, at in ended_at.items() if at + KEEPING.forget_seconds < log_time - 3_600}
+        young = {name for name, at in ended_at.items() if at + KEEPING.forget_seconds >= log_time}
+        assert young <= kept
+        assert not due & kept
+    assert view.connection.execute("SELECT count(*) FROM due").fetchone() == (0,)
 
 
 def test_finished_calls_are_forgotten_after_their_time_by_the_clock_of_the_log(view: View) -> None:
@@ -180,8 +264,7 @@ def test_finished_calls_are_forgotten_after_their_time_by_the_clock_of_the_log(v
     assert not keeper.remembers(old, 5 * DAY)
     keeper.reached(5 * DAY)
     assert not keeper.work(now=100.0 + QUIET_SECONDS)
-    with view.transaction({}) as connection:
-        calls.save(connection)
+    save(calls, view)
     assert calls.count() == Calls(view.connection).count() == (2, 1)
     assert (calls.get(ACCOUNT, "old"), calls.get(ACCOUNT, "new")) == (None, new)
 

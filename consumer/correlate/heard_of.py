@@ -1,0 +1,36 @@
+"""Which calls a view may hold, as a Bloom filter over their hashes: most calls that are not at hand are new."""
+
+import sqlite3
+
+BITS = 1_048_573
+"""A prime, since the hashes of one partition are alike by the number of partitions. It takes 128 KB."""
+READ_AT_ONCE = 2_000
+
+
+class HeardOf:
+    """Says of a hash whether the view may hold it. Of a view that held calls at the start it reads the hashes bit by bit."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._bits = bytearray(BITS // 8 + 1)
+        self._read_up_to: int | None = -1
+        self.read_on()
+
+    def may_hold(self, hashed: int) -> bool:
+        bit = hashed % BITS
+        return self._read_up_to is not None or bool(self._bits[bit >> 3] & (1 << (bit & 7)))
+
+    def add(self, hashed: int) -> None:
+        bit = hashed % BITS
+        self._bits[bit >> 3] |= 1 << (bit & 7)
+
+    def read_on(self) -> None:
+        """Read the next of the hashes that were there at the start; until all are read, any may be held."""
+        if self._read_up_to is None:
+            return
+        rows = self._connection.execute(
+            "SELECT hash FROM calls WHERE hash > ? ORDER BY hash LIMIT ?", (self._read_up_to, READ_AT_ONCE)
+        ).fetchall()
+        for (hashed,) in rows:
+            self.add(hashed)
+        self._read_up_to = rows[-1][0] if len(rows) == READ_AT_ONCE else None
