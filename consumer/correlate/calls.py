@@ -145,7 +145,7 @@ class Calls:
         if before is None:
             self._count += 1
             self._waiting += call.terminable
-        elif call.progress is not before.progress:
+        elif call.progress.standing is not before.progress.standing:
             self._waiting += call.terminable - before.terminable
         if before is kept.saved:
             self._changed.append(kept)

@@ -299,10 +299,10 @@ def _read(records: Sequence[LogRecord]) -> Iterator[Outline | _Carried]:
         value, logged_at = record.value, record.timestamp / 1_000
         position = _position((record.topic, record.partition, record.offset))
         try:
-            if is_carried(value):
+            yield decode_outline(value, position, logged_at)
+        except CodecError as no_event:
+            try:
                 yield _Carried(decode_carried(value), logged_at, position)
-            else:
-                yield decode_outline(value, position, logged_at)
-        except CodecError as error:
-            metrics.UNREADABLE.inc()
-            logger.error("%s is skipped: %s", position, error)
+            except CodecError as no_call:
+                metrics.UNREADABLE.inc()
+                logger.error("%s is skipped: %s", position, no_call if is_carried(value) else no_event)

@@ -109,7 +109,7 @@ class Totals:
         tally[LAST_OFFSET] = offset
         if before is not None and self._told_late(before, after):
             self._add_late(before, after, offset)
-        elif before is None or after.progress is not before.progress:
+        elif before is None or after.progress.standing is not before.progress.standing:
             moved = after.terminable - (before is not None and before.terminable)
             if moved:
                 tally[WAITS] += moved

@@ -26,9 +26,11 @@ Every order of the same events gives the same life, within these bounds:
 
 import struct
 from binascii import unhexlify
+from functools import lru_cache
 from hashlib import blake2b
 from math import fsum
 from sys import intern
+from typing import NamedTuple
 
 import msgspec
 
@@ -45,6 +47,7 @@ TIE = {status: n for n, status in enumerate(STATUSES)}
 _REGISTERED, _RETRY, _ONGOING, _CANCELLED = Status.REGISTERED, Status.RETRY, Status.ONGOING, Status.CANCELLED
 """Finding a member of an enumeration costs more than comparing it."""
 UNNUMBERED = -1
+STEPS_KNOWN = 4_096
 SEEN_EVENTS = 32
 HISTORY_SOURCE = "history"
 NEWS = frozenset(
@@ -66,21 +69,60 @@ _offset = struct.Struct(">Q").pack
 Figures = tuple[tuple[int, float, float], ...]
 
 
-class Progress(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What the events have said of a call's attempts, and the status that follows.
+class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False, cache_hash=True):
+    """What the events have said of a call's attempts, without times and figures, and the status that follows.
 
-    ``order`` is the greatest (attempt, rank, provider time, tie) of the events whose attempt is known, ``closed`` the
-    greatest (provider time, tie) of the final ones without a number. ``starts`` and ``retries`` count those without a
-    number. ``finished`` holds the finished attempts and ``figures`` (attempt, seconds, cost) of each, both ascending, where
-    ``UNNUMBERED`` is a final status without a number, and what is below are the retries without one.
+    Of a million calls a few hundred are different, so what an event does to one is worked out once (``_step``).
+    ``attempt``, ``rank`` and ``tie`` are those of the greatest event whose attempt is known, ``closed`` is the tie of the
+    greatest final one without a number; -1 is none. ``starts`` and ``retries`` count those without a number. ``finished``
+    holds the finished attempts, ascending.
     """
 
     status: Status | None = None
-    order: tuple[int, int, float, int] = (-1, -1, 0.0, -1)
-    closed: tuple[float, int] = (0.0, -1)
+    attempt: int = -1
+    rank: int = -1
+    tie: int = -1
+    closed: int = -1
     starts: int = 0
     retries: int = 0
     finished: tuple[int, ...] = ()
+
+    @property
+    def awaited(self) -> int:
+        """The last attempt the call has waited for, as far as events with a known attempt tell."""
+        return self.attempt + 1 if self.rank == RETRY else max(0, self.attempt)
+
+    @property
+    def terminable(self) -> bool:
+        """Whether the call still waits to be dialled."""
+        status = self.status
+        return status is _REGISTERED or status is _RETRY
+
+    @property
+    def attempts_finished(self) -> int:
+        """How many attempts have ended, however they ended; a cancelled one never took place."""
+        return len(self.finished) + (self.closed_by_an_attempt and self.awaited not in self.finished)
+
+    @property
+    def closed_by_an_attempt(self) -> bool:
+        """Whether a final status without a number was that of an attempt."""
+        return self.closed >= 0 and STATUSES[self.closed] is not _CANCELLED
+
+
+NOWHERE = Standing()
+
+
+class Progress(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where a call stands, since when, and what its attempts came to.
+
+    ``at`` and ``closed_at`` are the provider's times of the two events that ``standing`` follows from. ``figures`` has
+    (attempt, seconds, cost), ascending, where ``UNNUMBERED`` is a final status without a number, and what is below are the
+    retries without one.
+    """
+
+    standing: Standing = NOWHERE
+    at: float = 0.0
+    closed_at: float = 0.0
     figures: Figures = ()
 
 
@@ -132,31 +174,31 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def status(self) -> Status | None:
         """Where the call stands; None while no event has said."""
-        return self.progress.status
+        return self.progress.standing.status
 
     @property
     def terminable(self) -> bool:
         """Whether the call still waits to be dialled."""
-        status = self.progress.status
+        status = self.progress.standing.status  # as ``Standing.terminable``, which costs a call more at every event
         return status is _REGISTERED or status is _RETRY
 
     @property
     def episode(self) -> int:
         """The attempt the call waits for while it is terminable, else the last one it waited for."""
-        return _awaited(self.progress.order)
+        return self.progress.standing.awaited
 
     @property
     def attempt(self) -> int:
         """The highest attempt that is known to have begun or to be registered, from 0."""
-        awaited = self.episode
-        begun = self.progress.order[1] != RETRY or self.progress.starts > awaited or self._closed_by_an_attempt
+        standing = self.progress.standing
+        awaited = standing.awaited
+        begun = standing.rank != RETRY or standing.starts > awaited or standing.closed_by_an_attempt
         return awaited if begun else awaited - 1
 
     @property
     def attempts_finished(self) -> int:
         """How many attempts have ended, however they ended; a cancelled one never took place."""
-        finished = self.progress.finished
-        return len(finished) + (self._closed_by_an_attempt and self.episode not in finished)
+        return self.progress.standing.attempts_finished
 
     @property
     def seconds(self) -> float:
@@ -167,11 +209,6 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def cost(self) -> float:
         """What all attempts together cost, in the provider's currency."""
         return self._total(2)
-
-    @property
-    def _closed_by_an_attempt(self) -> bool:
-        tie = self.progress.closed[1]
-        return tie >= 0 and STATUSES[tie] is not Status.CANCELLED
 
     def _total(self, column: int) -> float:
         """Add up the attempts; one that was reported with its number and without it counts once."""
@@ -213,10 +250,11 @@ def fold(call: Call | None, event: CallEvent) -> Call:
     if event.source == HISTORY_SOURCE:
         event = _placed(call, event)
     was, since, decided, position = call.progress, call.since, call.decided, event.position
-    progress = was if event.status is None else _advanced(was, event, event.status)
-    waits = progress is not was and (progress.status is _REGISTERED or progress.status is _RETRY)
-    if waits and (not call.terminable or _awaited(progress.order) != _awaited(was.order)):
-        since, decided = logged_at, ()
+    progress = was
+    if event.status is not None:
+        progress, waits_anew = _advanced(was, event, event.status)
+        if waits_anew:
+            since, decided = logged_at, ()
     return Call(
         call.account,
         call.call_id,
@@ -228,7 +266,7 @@ def fold(call: Call | None, event: CallEvent) -> Call:
         call.number or event.number,
         call.from_number or _shared(event.from_number),
         call.first_at,
-        logged_at if logged_at > call.last_at else call.last_at,  # noqa: FURB136 -- as in ``_awaited``
+        logged_at if logged_at > call.last_at else call.last_at,  # noqa: FURB136 -- at every event; ``max`` takes thrice as long
         since,
         (call.seen + seen)[-MOST_SEEN_BYTES:],
         call.places if position is None else (call.places + _offset(position.offset))[-MOST_PLACES_BYTES:],
@@ -256,7 +294,7 @@ def carried_on(known: Call | None, written: Call, logged_at: float) -> Call:
     seen = _chained(written.seen, known.seen, SEEN_BYTES)
     # What was written has all that is known in it, unless another event came between: then neither has the other's.
     progress = written.progress if seen == written.seen else _united(known.progress, written.progress)
-    same_episode = known.terminable and written.terminable and _awaited(progress.order) == written.episode
+    same_episode = known.terminable and written.terminable and progress.standing.awaited == written.episode
     return msgspec.structs.replace(
         known,
         progress=progress,
@@ -283,13 +321,17 @@ def _chained(earlier: bytes, later: bytes, size: int) -> bytes:
 
 def _united(one: Progress, other: Progress) -> Progress:
     """Unite what two lots of events of one call have said; of what both have said, the greater stands."""
-    order, closed = max(one.order, other.order), max(one.closed, other.closed)
-    starts, figures = max(one.starts, other.starts), one.figures
+    first, second = one.standing, other.standing
+    attempt, rank, at, tie = max(
+        (first.attempt, first.rank, one.at, first.tie), (second.attempt, second.rank, other.at, second.tie)
+    )
+    closed_at, closed = max((one.closed_at, first.closed), (other.closed_at, second.closed))
+    starts, retries = max(first.starts, second.starts), max(first.retries, second.retries)
+    finished = tuple(sorted({*first.finished, *second.finished}))
+    figures = one.figures
     for figure in other.figures:
         figures = _greatest(figures, figure)
-    finished = tuple(sorted({*one.finished, *other.finished}))
-    status = _status(order, closed, starts)
-    return Progress(status, order, closed, starts, max(one.retries, other.retries), finished, figures)
+    return Progress(_standing(attempt, rank, tie, closed, starts, retries, finished), at, closed_at, figures)
 
 
 def _placed(call: Call, event: CallEvent) -> CallEvent:
@@ -304,49 +346,78 @@ def _placed(call: Call, event: CallEvent) -> CallEvent:
     return event.replaced(attempt=attempt, status=event.status if attempt is not None else None)
 
 
-def _advanced(progress: Progress, event: CallEvent, status: Status) -> Progress:
-    """Put what the event says of its attempt beside what is known of the others; no news give back the same object."""
-    order, closed, starts, retries = progress.order, progress.closed, progress.starts, progress.retries
-    finished, figures = progress.finished, progress.figures
-    rank, moment, attempt = RANK[status], event.at or 0.0, event.attempt
-    told_of = attempt
+def _advanced(progress: Progress, event: CallEvent, status: Status) -> tuple[Progress, bool]:
+    """Put what the event says of its attempt beside what is known of the others; no news give back the same object.
+
+    Says as well whether the call waits in another episode from here on.
+    """
+    moment, attempt = event.at or 0.0, event.attempt
+    at, closed_at, figures = progress.at, progress.closed_at, progress.figures
+    known_at = closed_at if attempt is None and RANK[status] == OVER else at
+    step = _step(progress.standing, status, attempt, (moment > known_at) - (moment < known_at))
+    standing, moves, waits_anew, leads, closes, told_of = step
+    if told_of is not None and (event.duration_seconds or event.cost):
+        figures = _greatest(figures, (told_of, event.duration_seconds or 0.0, event.cost or 0.0))
+    if not (moves or leads or closes) and figures is progress.figures:
+        return progress, False
+    return Progress(standing, moment if leads else at, moment if closes else closed_at, figures), waits_anew
+
+
+class _Step(NamedTuple):
+    """What an event does: the standing after it, and whether that is another one and waits in another episode.
+
+    ``leads``: the event is the greatest with a known attempt; ``closes``: the greatest final one without. ``told_of`` is
+    the attempt whose figures it has, None where it has none.
+    """
+
+    standing: Standing
+    moves: bool
+    waits_anew: bool
+    leads: bool
+    closes: bool
+    told_of: int | None
+
+
+@lru_cache(maxsize=STEPS_KNOWN)
+def _step(was: Standing, status: Status, attempt: int | None, newer: int) -> _Step:
+    """Take one step; ``newer`` is 1, 0 or -1: the event is later than the one it is measured by, of its time, or earlier."""
+    rank, tie = RANK[status], TIE[status]
+    starts, retries, closed, finished = was.starts, was.retries, was.closed, was.finished
+    told_of, closes = attempt, False
     if attempt is None:
         if rank == ONGOING:
             starts += 1
         elif rank == OVER:
-            told_of, closed = UNNUMBERED, max(closed, (moment, TIE[status]))
+            told_of, closes = UNNUMBERED, (newer, tie) > (0, closed)
+            closed = tie if closes else closed
         elif rank == RETRY:
             attempt, told_of, retries = retries, UNNUMBERED - 1 - retries, retries + 1
         else:
             attempt = 0
-    if attempt is not None:
-        told = (attempt, rank, moment, TIE[status])
-        if told > order:  # noqa: PLR1730 -- at every event, and ``max`` takes thrice as long
-            order = told
-    if rank >= RETRY and status is not _CANCELLED:
-        if attempt is not None and attempt not in finished:
-            finished = tuple(sorted((*finished, attempt))) if finished else (attempt,)
-        if event.duration_seconds or event.cost:
-            assert told_of is not None  # that of an attempt that has ended is
-            figures = _greatest(figures, (told_of, event.duration_seconds or 0.0, event.cost or 0.0))
-    now = Progress(_status(order, closed, starts), order, closed, starts, retries, finished, figures)
-    return progress if now == progress else now
+    greatest = (was.attempt, was.rank, was.tie)
+    leads = attempt is not None and (attempt, rank, newer, tie) > (was.attempt, was.rank, 0, was.tie)
+    if attempt is not None and leads:
+        greatest = (attempt, rank, tie)
+    ended = rank >= RETRY and status is not _CANCELLED
+    if ended and attempt is not None and attempt not in finished:
+        finished = tuple(sorted((*finished, attempt)))
+    now = _standing(*greatest, closed, starts, retries, finished)
+    waits_anew = now.terminable and not (was.terminable and now.awaited == was.awaited)
+    return _Step(now, now != was, waits_anew, leads, closes, told_of if ended else None)
 
 
-def _awaited(order: tuple[int, int, float, int]) -> int:
-    """The last attempt the call has waited for, as far as events with a known attempt tell."""
-    attempt = order[0]
-    if order[1] == RETRY:
-        return attempt + 1
-    return attempt if attempt > 0 else 0  # noqa: FURB136 -- asked for at every event, and ``max`` takes thrice as long
-
-
-def _status(order: tuple[int, int, float, int], closed: tuple[float, int], starts: int) -> Status | None:
-    if closed[1] >= 0:
-        return STATUSES[closed[1]]
-    if starts and order[1] != OVER and starts > _awaited(order):
-        return _ONGOING
-    return STATUSES[order[3]] if order[3] >= 0 else None
+def _standing(
+    attempt: int, rank: int, tie: int, closed: int, starts: int, retries: int, finished: tuple[int, ...]
+) -> Standing:
+    """Say which status follows."""
+    now = Standing(None, attempt, rank, tie, closed, starts, retries, finished)
+    if closed >= 0:
+        status: Status | None = STATUSES[closed]
+    elif starts and rank != OVER and starts > now.awaited:
+        status = _ONGOING
+    else:
+        status = STATUSES[tie] if tie >= 0 else None
+    return msgspec.structs.replace(now, status=status)
 
 
 def _greatest(figures: Figures, new: tuple[int, float, float]) -> Figures:

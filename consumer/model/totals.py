@@ -7,12 +7,13 @@ the sum adds up the latest of every source partition.
 Amounts are whole numbers (milliseconds, millionths of the currency), so that every order of adding gives the same sum.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 
-from consumer.model.calls import ONGOING, TIE, Call, Progress
+from consumer.model.calls import ONGOING, STEPS_KNOWN, TIE, Call, Standing
 from consumer.model.events import CallEvent
 from consumer.model.status import Status
 
@@ -57,40 +58,40 @@ def count(tally: list[int], before: Call | None, after: Call, event: CallEvent) 
     was, now = before.progress, after.progress
     if now is was:
         return
-    begun = _begun(now)
-    if begun and begun > (had_begun := _begun(was)):
-        tally[STARTED] += begun - had_begun
-    if now.closed[1] >= 0:
-        _count_ended(tally, after.attempts_finished - before.attempts_finished, event.status)
-    elif now.finished is not was.finished:
-        _count_ended(tally, len(now.finished) - len(was.finished), event.status)
-    if now.status is CANCELLED_STATUS is not was.status:
-        tally[CANCELLED] += 1
+    if now.standing is not was.standing:
+        for index, more in _gained(was.standing, now.standing, event.status):
+            tally[index] += more
     if now.figures is not was.figures:
         _count_figures(tally, after, 1)
         if was.figures:
             _count_figures(tally, before, -1)
 
 
-def _count_ended(tally: list[int], ended: int, status: Status | None) -> None:
-    """Count attempts that have ended; a cancelled call may turn out never to have begun, which takes nothing back."""
-    if ended > 0:
-        tally[FINISHED] += ended
-        how = HOW.get(status)
-        if how is not None:
-            tally[how] += ended
+@lru_cache(maxsize=STEPS_KNOWN)
+def _gained(was: Standing, now: Standing, status: Status | None) -> Sequence[tuple[int, int]]:
+    """Give what a call gained, by index, by an event of this status that took it from one standing to another.
+
+    A cancelled call may turn out never to have begun, which takes nothing back.
+    """
+    ended = max(0, now.attempts_finished - was.attempts_finished)
+    how = HOW.get(status)
+    cancelled = now.status is CANCELLED_STATUS is not was.status
+    gained = ((STARTED, max(0, _begun(now) - _begun(was))), (FINISHED, ended), (CANCELLED, int(cancelled)))
+    return [(index, more) for index, more in (*gained, *([(how, ended)] if how is not None else [])) if more]
 
 
 def _count_figures(tally: list[int], call: Call, times: int) -> None:
-    tally[MILLISECONDS] += times * round(call.seconds * 1_000)
-    tally[MILLIONTHS] += times * round(call.cost * MILLION)
+    figures = call.progress.figures
+    seconds, cost = figures[0][1:] if len(figures) == 1 else (call.seconds, call.cost)
+    tally[MILLISECONDS] += times * round(seconds * 1_000)
+    tally[MILLIONTHS] += times * round(cost * MILLION)
 
 
-def _begun(progress: Progress) -> int:
+def _begun(standing: Standing) -> int:
     """How many attempts have begun, as far as is known; one that was cancelled may not have."""
-    attempt, rank, _, tie = progress.order
-    told = attempt + 1 if rank >= ONGOING and tie != CANCELLED_TIE else max(0, attempt)
-    return told + 1 if progress.starts > told else told
+    attempt = standing.attempt
+    told = attempt + 1 if standing.rank >= ONGOING and standing.tie != CANCELLED_TIE else max(0, attempt)
+    return told + 1 if standing.starts > told else told
 
 
 def minute_of(logged_at: float) -> int:
