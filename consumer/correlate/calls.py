@@ -146,7 +146,7 @@ class Calls:
             self._count += 1
             self._waiting += call.terminable
         elif call.progress.standing is not before.progress.standing:
-            self._waiting += call.terminable - before.terminable
+            self._waiting += call.progress.standing.terminable - before.progress.standing.terminable
         if before is kept.saved:
             self._changed.append(kept)
         kept.call = call
@@ -220,7 +220,9 @@ class Calls:
 
     def all_waiting(self, *, after: int, limit: int) -> tuple[list[Call], int]:
         """Look at the next ``limit`` rows; gives the calls among them that wait, and the place to go on ``after``."""
-        return self._page("id > ?", (after,), limit)
+        last = after + limit
+        calls, _ = self._page("id > ? AND id <= ? AND due < ?", (after, last, FORGET), limit)
+        return calls, last if last < self._next_id else 0
 
     def to_carry(self, now: float, *, limit: int) -> tuple[list[Call], bool]:
         """Calls that wait or are ongoing and are to be written anew by now (seconds), and whether there may be more."""

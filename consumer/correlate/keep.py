@@ -18,7 +18,7 @@ class Keeper:
 
     def __init__(self, calls: Calls, keeping: Keeping) -> None:
         self._calls = calls
-        self._keeping = keeping
+        self._forget_seconds = keeping.forget_seconds
         self._log_time = 0.0
         self._next_at = 0.0
         self._written: dict[CallName, float] = {}
@@ -29,7 +29,7 @@ class Keeper:
 
     def remembers(self, call: Call, logged_at: float) -> bool:
         """Whether an event of this time meets a call, or finds it forgotten."""
-        return call.last_at + self._keeping.forget_seconds >= logged_at or call.terminable
+        return call.last_at + self._forget_seconds >= logged_at or call.terminable
 
     def is_due(self, now: float) -> bool:
         """Whether it is time for ``work`` to look for calls that are due."""

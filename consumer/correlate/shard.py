@@ -188,9 +188,12 @@ class CorrelateShard:
             news.append(event)
             if self._rules.may_want(event):
                 outputs += self._ask_rules(event, after)
-            if before is not None and (before.terminable or (before.decided and after.status is Status.CANCELLED)):
+            now = after.progress.standing
+            if before is not None and (
+                before.progress.standing.terminable or (before.decided and now.status is Status.CANCELLED)
+            ):
                 outputs += self._say_ended(before, after, event)
-            if after.terminable and self._feed.book.aimed_at(after):  # at nearly every call there is none
+            if now.terminable and self._feed.book.aimed_at(after):  # at nearly every call there is none
                 after, decided = self._join(after, event.position, logged_at)
                 outputs += decided
         self.calls.change(kept, after)

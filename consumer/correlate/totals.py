@@ -109,10 +109,10 @@ class Totals:
         tally[LAST_OFFSET] = offset
         if before is not None and self._told_late(before, after):
             self._add_late(before, after, offset)
-        elif before is None or after.progress.standing is not before.progress.standing:
-            moved = after.terminable - (before is not None and before.terminable)
-            if moved:
-                tally[WAITS] += moved
+        else:
+            waited = before is not None and before.progress.standing.terminable
+            if after.progress.standing.terminable is not waited:
+                tally[WAITS] += -1 if waited else 1
                 tally[MOVED] = 1
         for measure in self._measures:
             value = measure.of(event)

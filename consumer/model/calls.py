@@ -44,7 +44,7 @@ RANK = {Status.REGISTERED: REGISTERED, Status.ONGOING: ONGOING, Status.RETRY: RE
 )
 STATUSES = tuple(Status)
 TIE = {status: n for n, status in enumerate(STATUSES)}
-_REGISTERED, _RETRY, _ONGOING, _CANCELLED = Status.REGISTERED, Status.RETRY, Status.ONGOING, Status.CANCELLED
+_ONGOING, _CANCELLED = Status.ONGOING, Status.CANCELLED
 """Finding a member of an enumeration costs more than comparing it."""
 UNNUMBERED = -1
 STEPS_KNOWN = 4_096
@@ -70,7 +70,7 @@ Figures = tuple[tuple[int, float, float], ...]
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False, cache_hash=True):
-    """What the events have said of a call's attempts, without times and figures, and the status that follows.
+    """What the events have said of a call's attempts, without times and figures; ``status`` and ``terminable`` follow.
 
     Of a million calls a few hundred are different, so what an event does to one is worked out once (``_step``).
     ``attempt``, ``rank`` and ``tie`` are those of the greatest event whose attempt is known, ``closed`` is the tie of the
@@ -79,6 +79,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False, cache_has
     """
 
     status: Status | None = None
+    terminable: bool = False
     attempt: int = -1
     rank: int = -1
     tie: int = -1
@@ -91,12 +92,6 @@ class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False, cache_has
     def awaited(self) -> int:
         """The last attempt the call has waited for, as far as events with a known attempt tell."""
         return self.attempt + 1 if self.rank == RETRY else max(0, self.attempt)
-
-    @property
-    def terminable(self) -> bool:
-        """Whether the call still waits to be dialled."""
-        status = self.status
-        return status is _REGISTERED or status is _RETRY
 
     @property
     def attempts_finished(self) -> int:
@@ -179,8 +174,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def terminable(self) -> bool:
         """Whether the call still waits to be dialled."""
-        status = self.progress.standing.status  # as ``Standing.terminable``, which costs a call more at every event
-        return status is _REGISTERED or status is _RETRY
+        return self.progress.standing.terminable
 
     @property
     def episode(self) -> int:
@@ -410,14 +404,14 @@ def _standing(
     attempt: int, rank: int, tie: int, closed: int, starts: int, retries: int, finished: tuple[int, ...]
 ) -> Standing:
     """Say which status follows."""
-    now = Standing(None, attempt, rank, tie, closed, starts, retries, finished)
+    now = Standing(None, False, attempt, rank, tie, closed, starts, retries, finished)
     if closed >= 0:
         status: Status | None = STATUSES[closed]
     elif starts and rank != OVER and starts > now.awaited:
         status = _ONGOING
     else:
         status = STATUSES[tie] if tie >= 0 else None
-    return msgspec.structs.replace(now, status=status)
+    return msgspec.structs.replace(now, status=status, terminable=status is not None and status.terminable)
 
 
 def _greatest(figures: Figures, new: tuple[int, float, float]) -> Figures:
