@@ -2,13 +2,8 @@
 
 Webhooks repeat, overtake each other and come late, so the fold never asks what came last. It keeps what comes out the
 same in every order: the greatest (attempt, rank, provider time), counts of distinct events, and the greatest figure per
-attempt. Status, attempt, episode, attempts finished, connected, seconds and cost follow from these alone.
-
-    rank   0 registered   1 ongoing   2 retry (this attempt is over, the next one waits)   3 final
-
-Some events do not say which attempt they belong to. Of the starts and retries without a number, the k-th distinct one is
-attempt k, but a start never reaches beyond the attempt the call waits for: two reports of one start begin no second
-attempt. A final status without a number ends the call for good.
+attempt. Status, attempt, episode, attempts finished, connected, seconds and cost follow from these alone. What needs no times
+of it is a ``Standing``.
 
 An episode is one stay in a terminable status, numbered by the attempt the call waits for: ``registered`` waits for
 attempt 0, ``retry`` after attempt 0 for attempt 1.
@@ -26,33 +21,22 @@ Every order of the same events gives the same life, within these bounds:
 
 import struct
 from binascii import unhexlify
-from functools import lru_cache
 from hashlib import blake2b
 from math import fsum
 from sys import intern
-from typing import NamedTuple
 
 import msgspec
 
 from consumer.model.events import CallEvent
 from consumer.model.identity import BODY
+from consumer.model.standing import BEGUN, NOWHERE, OVER, RANK, RETRY, UNNUMBERED, Standing, stand, step
 from consumer.model.status import Status
 
-REGISTERED, ONGOING, RETRY, OVER = 0, 1, 2, 3
-RANK = {Status.REGISTERED: REGISTERED, Status.ONGOING: ONGOING, Status.RETRY: RETRY} | dict.fromkeys(
-    (Status.COMPLETED, Status.FAILED, Status.ERROR, Status.CANCELLED), OVER
-)
-STATUSES = tuple(Status)
-TIE = {status: n for n, status in enumerate(STATUSES)}
-_ONGOING, _CANCELLED = Status.ONGOING, Status.CANCELLED
-"""Finding a member of an enumeration costs more than comparing it."""
-UNNUMBERED = -1
-STEPS_KNOWN = 4_096
 SEEN_EVENTS = 32
 HISTORY_SOURCE = "history"
 NEWS = frozenset(
     {
-        *((status, rank) for status in (Status.REGISTERED, Status.RETRY) for rank in (ONGOING, OVER)),
+        *((status, rank) for status in (Status.REGISTERED, Status.RETRY) for rank in (BEGUN, OVER)),
         *((Status.ONGOING, rank) for rank in (RETRY, OVER)),
         (Status.REGISTERED, RETRY),
     }
@@ -67,44 +51,6 @@ MOST_PLACES_BYTES = HISTORY * OFFSET_BYTES
 _offset = struct.Struct(">Q").pack
 
 Figures = tuple[tuple[int, float, float], ...]
-
-
-class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False, cache_hash=True):
-    """What the events have said of a call's attempts, without times and figures; ``status`` and ``terminable`` follow.
-
-    Of a million calls a few hundred are different, so what an event does to one is worked out once (``_step``).
-    ``attempt``, ``rank`` and ``tie`` are those of the greatest event whose attempt is known, ``closed`` is the tie of the
-    greatest final one without a number; -1 is none. ``starts`` and ``retries`` count those without a number. ``finished``
-    holds the finished attempts, ascending.
-    """
-
-    status: Status | None = None
-    terminable: bool = False
-    attempt: int = -1
-    rank: int = -1
-    tie: int = -1
-    closed: int = -1
-    starts: int = 0
-    retries: int = 0
-    finished: tuple[int, ...] = ()
-
-    @property
-    def awaited(self) -> int:
-        """The last attempt the call has waited for, as far as events with a known attempt tell."""
-        return self.attempt + 1 if self.rank == RETRY else max(0, self.attempt)
-
-    @property
-    def attempts_finished(self) -> int:
-        """How many attempts have ended, however they ended; a cancelled one never took place."""
-        return len(self.finished) + (self.closed_by_an_attempt and self.awaited not in self.finished)
-
-    @property
-    def closed_by_an_attempt(self) -> bool:
-        """Whether a final status without a number was that of an attempt."""
-        return self.closed >= 0 and STATUSES[self.closed] is not _CANCELLED
-
-
-NOWHERE = Standing()
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -325,7 +271,7 @@ def _united(one: Progress, other: Progress) -> Progress:
     figures = one.figures
     for figure in other.figures:
         figures = _greatest(figures, figure)
-    return Progress(_standing(attempt, rank, tie, closed, starts, retries, finished), at, closed_at, figures)
+    return Progress(stand(attempt, rank, tie, closed, starts, retries, finished), at, closed_at, figures)
 
 
 def _placed(call: Call, event: CallEvent) -> CallEvent:
@@ -348,70 +294,14 @@ def _advanced(progress: Progress, event: CallEvent, status: Status) -> tuple[Pro
     moment, attempt = event.at or 0.0, event.attempt
     at, closed_at, figures = progress.at, progress.closed_at, progress.figures
     known_at = closed_at if attempt is None and RANK[status] == OVER else at
-    step = _step(progress.standing, status, attempt, (moment > known_at) - (moment < known_at))
-    standing, moves, waits_anew, leads, closes, told_of = step
+    standing, moves, waits_anew, leads, closes, told_of = step(
+        progress.standing, status, attempt, (moment > known_at) - (moment < known_at)
+    )
     if told_of is not None and (event.duration_seconds or event.cost):
         figures = _greatest(figures, (told_of, event.duration_seconds or 0.0, event.cost or 0.0))
     if not (moves or leads or closes) and figures is progress.figures:
         return progress, False
     return Progress(standing, moment if leads else at, moment if closes else closed_at, figures), waits_anew
-
-
-class _Step(NamedTuple):
-    """What an event does: the standing after it, and whether that is another one and waits in another episode.
-
-    ``leads``: the event is the greatest with a known attempt; ``closes``: the greatest final one without. ``told_of`` is
-    the attempt whose figures it has, None where it has none.
-    """
-
-    standing: Standing
-    moves: bool
-    waits_anew: bool
-    leads: bool
-    closes: bool
-    told_of: int | None
-
-
-@lru_cache(maxsize=STEPS_KNOWN)
-def _step(was: Standing, status: Status, attempt: int | None, newer: int) -> _Step:
-    """Take one step; ``newer`` is 1, 0 or -1: the event is later than the one it is measured by, of its time, or earlier."""
-    rank, tie = RANK[status], TIE[status]
-    starts, retries, closed, finished = was.starts, was.retries, was.closed, was.finished
-    told_of, closes = attempt, False
-    if attempt is None:
-        if rank == ONGOING:
-            starts += 1
-        elif rank == OVER:
-            told_of, closes = UNNUMBERED, (newer, tie) > (0, closed)
-            closed = tie if closes else closed
-        elif rank == RETRY:
-            attempt, told_of, retries = retries, UNNUMBERED - 1 - retries, retries + 1
-        else:
-            attempt = 0
-    greatest = (was.attempt, was.rank, was.tie)
-    leads = attempt is not None and (attempt, rank, newer, tie) > (was.attempt, was.rank, 0, was.tie)
-    if attempt is not None and leads:
-        greatest = (attempt, rank, tie)
-    ended = rank >= RETRY and status is not _CANCELLED
-    if ended and attempt is not None and attempt not in finished:
-        finished = tuple(sorted((*finished, attempt)))
-    now = _standing(*greatest, closed, starts, retries, finished)
-    waits_anew = now.terminable and not (was.terminable and now.awaited == was.awaited)
-    return _Step(now, now != was, waits_anew, leads, closes, told_of if ended else None)
-
-
-def _standing(
-    attempt: int, rank: int, tie: int, closed: int, starts: int, retries: int, finished: tuple[int, ...]
-) -> Standing:
-    """Say which status follows."""
-    now = Standing(None, False, attempt, rank, tie, closed, starts, retries, finished)
-    if closed >= 0:
-        status: Status | None = STATUSES[closed]
-    elif starts and rank != OVER and starts > now.awaited:
-        status = _ONGOING
-    else:
-        status = STATUSES[tie] if tie >= 0 else None
-    return msgspec.structs.replace(now, status=status, terminable=status is not None and status.terminable)
 
 
 def _greatest(figures: Figures, new: tuple[int, float, float]) -> Figures:

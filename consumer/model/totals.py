@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from consumer.model.calls import ONGOING, STEPS_KNOWN, TIE, Call, Standing
+from consumer.model.calls import Call
 from consumer.model.events import CallEvent
+from consumer.model.standing import BEGUN, STEPS_KNOWN, TIE, Standing
 from consumer.model.status import Status
 
 NAMES = (
@@ -90,7 +91,7 @@ def _count_figures(tally: list[int], call: Call, times: int) -> None:
 def _begun(standing: Standing) -> int:
     """How many attempts have begun, as far as is known; one that was cancelled may not have."""
     attempt = standing.attempt
-    told = attempt + 1 if standing.rank >= ONGOING and standing.tie != CANCELLED_TIE else max(0, attempt)
+    told = attempt + 1 if standing.rank >= BEGUN and standing.tie != CANCELLED_TIE else max(0, attempt)
     return told + 1 if standing.starts > told else told
 
 
