@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS cohorts (
 CREATE INDEX IF NOT EXISTS cohorts_by_agent ON cohorts (agent);
 """
 NO_NAME = -1
-AT_HAND = 10_000
+AT_HAND = 500
 SWEPT_AT_ONCE = 100
 BEGINNING: Final = (NO_NAME - 1, 0, 0)
 

@@ -10,6 +10,7 @@ from consumer.model.codec import CodecError
 from consumer.model.events import Body, CallEvent, Position, Unread
 
 NOTHING = Body(b"{}")
+BODY_BEGINS = b',"raw":'
 
 
 class _Outline(CallEvent, frozen=True, gc=False):
@@ -67,6 +68,18 @@ def _read_detail(name: str, record: bytes) -> Mapping[str, Any]:
     return Body(text) if text.startswith(b"{") else NOTHING
 
 
+def _read_without_body(record: bytes) -> Outline:
+    """Read a record that ends with its body, most of it, up to there.
+
+    Where the text that begins a body is found within something else, what is before it is no JSON.
+    """
+    before = record.find(BODY_BEGINS)
+    try:
+        return _read_outline(record[:before] + b"}" if before > 0 else record)
+    except msgspec.DecodeError:
+        return _read_outline(record)
+
+
 def decode_outline(value: bytes | None, position: Position, logged_at: float) -> Outline:
     """Read a call event as far as the fold looks at it; ``logged_at`` is the broker's timestamp in seconds.
 
@@ -74,8 +87,9 @@ def decode_outline(value: bytes | None, position: Position, logged_at: float) ->
         CodecError: the record is not a call event.
 
     """
+    record = value or b""
     try:
-        event = _read_outline(value or b"")
+        event = _read_without_body(record) if record.endswith(b"}}") else _read_outline(record)
     except msgspec.DecodeError as error:
         raise CodecError(f"the record is not a call event: {error}") from error
     force_setattr(event, "logged_at", logged_at)

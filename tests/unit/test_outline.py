@@ -1,3 +1,5 @@
+from typing import Any
+
 import orjson
 import pytest
 
@@ -51,7 +53,21 @@ def test_details_that_are_no_object_are_empty(name: str, value: object) -> None:
     assert outline.status is Status.COMPLETED
 
 
-@pytest.mark.parametrize("record", [None, b"", b"[]", b"{}", b'{"account": 5}', encode_event(TOLD)[:-1]])
+@pytest.mark.parametrize("details", [{"args": {"x": 1, "raw": {"y": 2}}}, {"analysis": {"a": {"b": 1, "raw": {}}}}])
+def test_what_looks_like_a_body_within_something_else_is_none(details: dict[str, Any]) -> None:
+    record = encode_event(TOLD.replaced(campaign_id='c","raw":{', **details))
+    assert record.endswith(b"}}")
+    whole, outline = decode_event(record, POSITION, 9.0), decode_outline(record, POSITION, 9.0)
+    for name in whole.__struct_fields__:
+        assert getattr(outline, name) == getattr(whole, name), name
+
+
+def test_what_follows_the_body_is_read() -> None:
+    outline = decode_outline(encode_event(TOLD.replaced(source="history")), POSITION, 9.0)
+    assert (outline.source, outline.raw["status"]) == ("history", "completed")
+
+
+@pytest.mark.parametrize("record", [None, b"", b"[]", b"{}", b'{"account": 5}', encode_event(TOLD)[:40]])
 def test_what_is_no_event_is_refused(record: bytes | None) -> None:
     with pytest.raises(CodecError, match="not a call event"):
         decode_outline(record, POSITION, 9.0)

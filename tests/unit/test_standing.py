@@ -16,7 +16,9 @@ def test_an_event_that_is_no_news_leaves_the_very_same_standing_worked_out_befor
 
 
 @pytest.mark.parametrize(("newer", "status"), [(1, Status.FAILED), (0, Status.FAILED), (-1, Status.COMPLETED)])
-def test_of_two_final_statuses_of_an_attempt_the_later_stands_else_the_later_in_order(newer: int, status: Status) -> None:
+def test_of_two_final_statuses_of_an_attempt_the_later_stands_else_the_later_in_order(
+    newer: int, status: Status
+) -> None:
     completed = step(NOWHERE, Status.COMPLETED, 0, 1).standing
     then = step(completed, Status.FAILED, 0, newer)
     assert then.standing.status is status
