@@ -12,7 +12,7 @@ group and leaving are measured for none. What is compared, and what is not:
 
 The wall clock tells what one gets, CPU time per event (all threads of the process) what it costs on a busy machine too.
 The rounds alternate, and the best of each counts: what else the machine does only ever takes away.
-Then a view is built again from the same topic (events a second until it is live), and the latency is taken (``latency.py``).
+Then the views are built again from the same topic, twice (events a second until live), and the latency is taken (``latency.py``).
 """
 
 import shutil
@@ -39,6 +39,7 @@ QUIX_IS_THERE = QUIX_PYTHON.exists()
 PROFILE_LINES = 25
 GIVE_UP_SECONDS = 300.0
 ORDERS_ONLY = "orders-only"
+REBUILT = "rebuilt"
 
 WANTED_RATIO = 2.0
 WANTED_REBUILD = 60_000
@@ -102,7 +103,7 @@ class Bench:
 
     async def latency(self) -> list[Figure]:
         """Take the latency on the views of the last run."""
-        job = self._job("", self.stage.folder / "rebuilt") | {"kind": "serving", "began": time.perf_counter()}
+        job = self._job("", self.stage.folder / REBUILT) | {"kind": "serving", "began": time.perf_counter()}
         async with child("benchmarks.service_process", job, core=self.stage.core) as process:
             await process.said()
             figures = await latency(self.stage)
@@ -151,7 +152,7 @@ async def measure() -> list[Figure]:
             for name, run in contenders.items():
                 runs[name].append(await run(f"round-{n}"))
         undecided = await bench.undecided()
-        rebuilt = await bench.correlate("rebuilt", rebuild=True)
+        rebuilt = [await bench.correlate(name, rebuild=True) for name in ("rebuilt-before", REBUILT)]
         return [*_throughput(runs, undecided), *_rebuild(rebuilt), *await bench.latency()]
 
 
@@ -193,9 +194,9 @@ def _throughput(runs: dict[str, list[Run]], undecided: int) -> list[Figure]:
     ]
 
 
-def _rebuild(run: Run) -> list[Figure]:
-    met = run.per_second >= WANTED_REBUILD
+def _rebuild(runs: list[Run]) -> list[Figure]:
+    rate = max(run.per_second for run in runs)
     return [
-        Figure("rebuild: events until live", run.per_second, "/s", wanted=f"≥ {WANTED_REBUILD:,}", met=met),
-        Figure("rebuild: CPU an event", run.cpu_micros, "µs"),
+        Figure("rebuild: events until live", rate, "/s", wanted=f"≥ {WANTED_REBUILD:,}", met=rate >= WANTED_REBUILD),
+        Figure("rebuild: CPU an event", min(run.cpu_micros for run in runs), "µs"),
     ]
