@@ -12,7 +12,7 @@ group and leaving are measured for none. What is compared, and what is not:
 
 The wall clock tells what one gets, CPU time per event (all threads of the process) what it costs on a busy machine too.
 The rounds alternate, and the best of each counts: what else the machine does only ever takes away.
-Then the views are built again from the same topic, twice (events a second until live), and the latency is taken (``latency.py``).
+Then the views are built again from the same topic (events a second until live), and the latency is taken (``latency.py``).
 """
 
 import shutil
