@@ -219,10 +219,11 @@ class Calls:
                 yield from self._pages("cohort", cohort, limit)
 
     def all_waiting(self, *, after: int, limit: int) -> tuple[list[Call], int]:
-        """Look at the next ``limit`` rows; gives the calls among them that wait, and the place to go on ``after``."""
+        """Look at about the next ``limit`` rows; gives the calls among them that wait, and the place to go on ``after``."""
         last = after + limit
         calls, _ = self._page("id > ? AND id <= ? AND due < ?", (after, last, FORGET), limit)
-        return calls, last if last < self._next_id else 0
+        (following,) = self._connection.execute("SELECT min(id) FROM calls WHERE id > ?", (last,)).fetchone()
+        return calls, following - 1 if following else 0
 
     def to_carry(self, now: float, *, limit: int) -> tuple[list[Call], bool]:
         """Calls that wait or are ongoing and are to be written anew by now (seconds), and whether there may be more."""

@@ -168,6 +168,21 @@ def test_a_campaign_has_the_calls_of_all_its_agents_and_an_agent_those_of_all_it
     assert everything_waiting(calls, ("campaign", "a")) == []
 
 
+def test_a_look_at_all_waiting_calls_passes_over_what_has_been_forgotten(view: View) -> None:
+    calls = keep(view, *(finished(f"c{n}", logged_at=n * 0.01) for n in range(500)), waiting_call("w", logged_at=5.0))
+    with view.transaction({}) as connection:
+        connection.execute("DELETE FROM calls WHERE id BETWEEN 20 AND 480")
+    found, places, after = list[str](), 0, 0
+    while True:
+        page, after = calls.all_waiting(after=after, limit=10)
+        found += [call.call_id for call in page]
+        places += 1
+        if not after:
+            break
+    assert found == ["w"]
+    assert places <= 6
+
+
 def test_a_call_that_is_told_its_campaign_late_is_found_by_it(view: View) -> None:
     registered = event("1", Status.REGISTERED, attempt=0, agent_id="a")
     calls = keep(view, folded(registered))
