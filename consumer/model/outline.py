@@ -69,7 +69,7 @@ def _read_detail(name: str, record: bytes) -> Mapping[str, Any]:
 
 
 def _read_without_body(record: bytes) -> Outline:
-    """Read a record that ends with its body, most of it, up to there.
+    """Read a record that ends with its body, most of it, up to there: what is wrong in the body is no matter of the fold.
 
     Where the text that begins a body is found within something else, what is before it is no JSON.
     """

@@ -62,6 +62,12 @@ def test_what_looks_like_a_body_within_something_else_is_none(details: dict[str,
         assert getattr(outline, name) == getattr(whole, name), name
 
 
+def test_a_record_whose_body_is_broken_tells_the_rest_and_has_no_details() -> None:
+    outline = decode_outline(encode_event(TOLD)[:-1], POSITION, 9.0)
+    assert (outline.call_id, outline.status) == (TOLD.call_id, Status.COMPLETED)
+    assert (dict(outline.args), dict(outline.raw)) == ({}, {})
+
+
 def test_what_follows_the_body_is_read() -> None:
     outline = decode_outline(encode_event(TOLD.replaced(source="history")), POSITION, 9.0)
     assert (outline.source, outline.raw["status"]) == ("history", "completed")
