@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from consumer.correlate import cohorts, due
-from consumer.correlate.cohorts import Cohorts
+from consumer.correlate.cohorts import Cohorts, hash_of
 from consumer.correlate.due import FORGET, Due
 from consumer.correlate.heard_of import HeardOf
 from consumer.correlate.room import AT_HAND
@@ -25,7 +25,7 @@ from consumer.model.identity import call_key
 from consumer.model.scopes import Key
 from consumer.model.status import Status
 
-SCHEMA = f""" -- calls.state: layout 5, msgpack of Call
+SCHEMA = f""" -- calls.state: layout 6, msgpack of Call
 CREATE TABLE IF NOT EXISTS calls (
     id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, cohort INTEGER, number INTEGER, due INTEGER NOT NULL, state BLOB NOT NULL
 );
@@ -213,7 +213,7 @@ class Calls:
             call = self.get(account, name)
             yield [call] if call and call.terminable else []
         elif kind == "number":
-            yield from self._pages("number", _hash_of_number(account, name), limit)
+            yield from self._pages("number", hash_of("number", account, name), limit)
         else:
             for cohort in self._cohorts.found_by(kind, account, name):
                 yield from self._pages("cohort", cohort, limit)
@@ -302,7 +302,7 @@ class Calls:
         A call that is being dialled mostly waits again or ends within minutes; until it does its row is left in place.
         """
         account = call.account
-        number = _hash_of_number(account, call.number) if call.number else None
+        number = hash_of("number", account, call.number) if call.number else None
         if _is_over(call):
             return None, number, self._forget_hour(call)
         carry_at = int((call.kept_at + self._keeping.carry_seconds) // HOUR_SECONDS)
@@ -340,7 +340,3 @@ def _look_up(count: int) -> str:
 
 
 LOOK_UP = _look_up(LOOKED_UP_AT_ONCE)
-
-
-def _hash_of_number(account: str, number: str) -> int:
-    return crc32(f"number/{account}/{number}".encode())

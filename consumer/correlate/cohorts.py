@@ -44,7 +44,7 @@ class Cohorts:
         column = {"campaign": "campaign", "agent": "agent"}[kind]
         rows = self._connection.execute(
             f"SELECT cohort FROM cohorts WHERE {column} = ?",  # noqa: S608 -- our own words
-            (_hash_of(kind, account, name),),
+            (hash_of(kind, account, name),),
         )
         return [cohort for (cohort,) in rows]
 
@@ -73,8 +73,8 @@ class Cohorts:
         cohort: int | None = None
         if campaign_id or agent_id:
             cohort = crc32(f"{account}/{campaign_id or ''}/{agent_id or ''}".encode())
-            campaign = _hash_of("campaign", account, campaign_id) if campaign_id else NO_NAME
-            agent = _hash_of("agent", account, agent_id) if agent_id else NO_NAME
+            campaign = hash_of("campaign", account, campaign_id) if campaign_id else NO_NAME
+            agent = hash_of("agent", account, agent_id) if agent_id else NO_NAME
             self._new.append((campaign, agent, cohort))
         if len(self._known) >= AT_HAND:
             self._known.clear()
@@ -82,5 +82,6 @@ class Cohorts:
         return cohort
 
 
-def _hash_of(kind: str, account: str, name: str) -> int:
+def hash_of(kind: str, account: str, name: str) -> int:
+    """Give what stands in a column for the name of a campaign, an agent or a number."""
     return crc32(f"{kind}/{account}/{name}".encode())

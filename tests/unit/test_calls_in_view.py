@@ -242,6 +242,29 @@ def finished(call_id: str, *, logged_at: float, campaign_id: str | None = None) 
     return folded(said)
 
 
+@pytest.mark.parametrize("number", [None, "+15550000001"])
+def test_a_call_that_was_saved_while_it_waited_is_forgotten_once_it_has_ended(view: View, number: str | None) -> None:
+    waits = waiting_call(logged_at=DAY)
+    calls = keep(view, waits)
+    calls.put(fold(waits, event("e", Status.COMPLETED, attempt=0, logged_at=DAY, number=number)), waits)
+    save(calls, view)
+    calls = Calls(view.connection, KEEPING)
+    keeper = Keeper(calls, KEEPING)
+    keeper.reached(5 * DAY)
+    assert keeper.work(now=DAY) == []
+    save(calls, view)
+    assert calls.get(ACCOUNT, waits.call_id) is None
+
+
+def test_a_call_that_waits_again_after_it_was_saved_as_over_is_written_anew_in_time(view: View) -> None:
+    over = finished("call-1", logged_at=DAY)
+    calls = keep(view, over)
+    calls.put(fold(over, event("r", Status.RETRY, attempt=1, logged_at=DAY)), over)
+    save(calls, view)
+    keeper = Keeper(Calls(view.connection, KEEPING), KEEPING)
+    assert [call.call_id for call in keeper.work(now=4.6 * DAY)] == ["call-1"]
+
+
 def test_calls_of_many_blocks_are_forgotten_when_each_is_due_and_not_before(view: View) -> None:
     chance = random.Random(3)
     ended_at = {f"c{n}": chance.uniform(0, 20 * DAY) for n in range(5_000)}
