@@ -8,10 +8,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
 from consumer.guard.sums import WindowTotals
-from consumer.model.calls import Call
+from consumer.model.calls import MILLION, Call
 from consumer.model.events import CallEvent
 from consumer.model.over import HEARD_OF, ScopeName
-from consumer.model.totals import MILLION, NAMES, Measure, as_figures, count, minute_of
+from consumer.model.totals import NAMES, Measure, as_figures, count, minute_of
 
 NOTHING = (0,) * len(NAMES)
 Open = Callable[[ScopeName], int]

@@ -25,7 +25,7 @@ from consumer.model.identity import call_key
 from consumer.model.scopes import Key
 from consumer.model.status import Status
 
-SCHEMA = f""" -- calls.state: layout 6, msgpack of Call
+SCHEMA = f""" -- calls.state: layout 7, msgpack of Call
 CREATE TABLE IF NOT EXISTS calls (
     id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, cohort INTEGER, number INTEGER, due INTEGER NOT NULL, state BLOB NOT NULL
 );
@@ -165,22 +165,23 @@ class Calls:
             kept = self._changed.popleft()
             call, before, row_id = kept.call, kept.saved, kept.row_id
             assert call is not None  # it has changed
-            name = call.name
+            name, state = call.name, _encode(call)
             if before is None:
                 row_id = kept.row_id = self._next_id
                 self._next_id += 1
                 hashed, columns = crc32(call_key(*name)), self._columns(call)
-                new.append((row_id, hashed, *columns, _encode(call)))
+                new.append((row_id, hashed, *columns, state))
                 self.heard_of.add(hashed)
                 self._due.note(row_id, columns[-1])
-            elif _is_over(call) and not _is_over(before) and call.number == before.number:
+            elif _stays(before, call):
+                changed.append((state, row_id))
+            elif _ends(before, call):
                 forget_at = self._forget_hour(call)
-                ended.append((forget_at, _encode(call), row_id))
+                ended.append((forget_at, state, row_id))
                 self._due.note(row_id, forget_at)
-            elif (columns := self._columns(call)) == self._columns(before):
-                changed.append((_encode(call), row_id))
             else:
-                moved.append((*columns, _encode(call), row_id))
+                columns = self._columns(call)
+                moved.append((*columns, state, row_id))
                 self._due.note(row_id, columns[-1])
             kept.saved = call
             known[name] = known.pop(name)  # what has just changed goes to the end, where it stays longest
@@ -319,6 +320,24 @@ class Calls:
 
 def _is_over(call: Call) -> bool:
     return not call.terminable and call.status is not ONGOING
+
+
+def _ends(before: Call, call: Call) -> bool:
+    """Whether a call ends with nothing else changing that its row is found by, as nearly every call does."""
+    return not _is_over(before) and _is_over(call) and before.number == call.number
+
+
+def _stays(before: Call, call: Call) -> bool:
+    """Whether what a call's row is found by is sure to be as it was."""
+    return (
+        before.number is call.number
+        and before.campaign_id is call.campaign_id
+        and before.agent_id is call.agent_id
+        and before.carried_at == call.carried_at
+        and before.first_at == call.first_at
+        and not _is_over(before)
+        and not _is_over(call)
+    )
 
 
 def _share_texts(call: Call) -> None:

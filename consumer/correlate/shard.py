@@ -4,7 +4,6 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from consumer.correlate.records import Records
 from consumer.correlate.room import room_of
 from consumer.correlate.rules_said import alerts_of, records_of
 from consumer.correlate.stopping import Stopping
-from consumer.correlate.totals import Totals
+from consumer.correlate.totals import Told, Totals
 from consumer.kafka.order_feed import OrderFeed
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.reader import LogRecord
@@ -35,9 +34,6 @@ from consumer.model.totals import Measure
 
 logger = logging.getLogger(__name__)
 
-_position: Callable[[tuple[str, int, int]], Position] = partial(tuple.__new__, Position)
-"""Makes one in half the time that its constructor takes."""
-ACCOUNT_AND_TYPE = attrgetter("account", "type")
 SCHEMA = calls.SCHEMA + totals.SCHEMA + stopping.SCHEMA
 WEBHOOK_SOURCE = "webhook"
 
@@ -64,13 +60,14 @@ class Correlation(NamedTuple):
 class _Carried(NamedTuple):
     """A call written as a whole, as it was read."""
 
+    account: str
+    call_id: str
     call: Call
     logged_at: float
     position: Position
 
-    @property
-    def name(self) -> CallName:
-        return self.call.name
+
+_name: Callable[[Outline | _Carried], CallName] = attrgetter("account", "call_id")
 
 
 class CorrelateShard:
@@ -117,18 +114,19 @@ class CorrelateShard:
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
         self.totals.live(live)
         told = list(_read(records))
-        at_hand = self.calls.at_hand([one.name for one in told])
+        at_hand = self.calls.at_hand([*map(_name, told)])
         outputs: list[OutRecord] = []
-        news: list[Outline] = []
+        news: list[Told] = []
         for one, kept in zip(told, at_hand, strict=True):
             if isinstance(one, _Carried):
                 outputs += self._fold_carried(one, kept, live=live)
             else:
                 self._fold_event(one, kept, outputs, news, live=live)
+        self.totals.add(news)
         if told:
             self._keeper.reached(told[-1].logged_at)  # the broker's times only grow in a partition
         if live:
-            metrics.count_events(Counter(map(ACCOUNT_AND_TYPE, news)))
+            metrics.count_events(Counter([(event.account, event.type) for event, _, _ in news]))
             self._apply_again_what_is_not_known()
         return outputs
 
@@ -170,7 +168,7 @@ class CorrelateShard:
         return False
 
     def _fold_event(
-        self, event: Outline, kept: Kept, outputs: list[OutRecord], news: list[Outline], *, live: bool
+        self, event: Outline, kept: Kept, outputs: list[OutRecord], news: list[Told], *, live: bool
     ) -> None:
         """Fold one event, and add what follows from it."""
         logged_at = event.logged_at
@@ -183,9 +181,8 @@ class CorrelateShard:
         if after is before:
             metrics.DUPLICATES.inc()
             return
-        self.totals.add(event, before, after)
+        news.append((event, before, after))
         if live:
-            news.append(event)
             if self._rules.may_want(event):
                 outputs += self._ask_rules(event, after)
             now = after.progress.standing
@@ -299,13 +296,13 @@ class CorrelateShard:
 def _read(records: Sequence[LogRecord]) -> Iterator[Outline | _Carried]:
     """Read what records say; one that is not ours is skipped loudly."""
     for record in records:
-        value, logged_at = record.value, record.timestamp / 1_000
-        position = _position((record.topic, record.partition, record.offset))
         try:
-            yield decode_outline(value, position, logged_at)
+            yield decode_outline(record)
         except CodecError as no_event:
+            position = Position(record.topic, record.partition, record.offset)
             try:
-                yield _Carried(decode_carried(value), logged_at, position)
+                call = decode_carried(record.value)
+                yield _Carried(call.account, call.call_id, call, record.timestamp / 1_000, position)
             except CodecError as no_call:
                 metrics.UNREADABLE.inc()
-                logger.error("%s is skipped: %s", position, no_call if is_carried(value) else no_event)
+                logger.error("%s is skipped: %s", position, no_call if is_carried(record.value) else no_event)

@@ -1,14 +1,27 @@
 """The totals of one partition: counted with its calls, in one transaction, and published before offsets are committed."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import orjson
+import msgspec
 
-from consumer.model.calls import Call
+from consumer.model.calls import MILLION, Call
 from consumer.model.events import CallEvent
-from consumer.model.totals import MILLION, MINUTE_SECONDS, NAMES, Measure, ScopeTotals, as_figures, count
+from consumer.model.standing import Standing
+from consumer.model.status import Status
+from consumer.model.totals import (
+    CONNECTED,
+    MILLISECONDS,
+    MINUTE_SECONDS,
+    NAMES,
+    Measure,
+    ScopeTotals,
+    as_figures,
+    figures_gained,
+    gained,
+)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS totals (
@@ -20,8 +33,7 @@ CREATE INDEX IF NOT EXISTS unpublished_totals ON totals (minute) WHERE published
 """
 OPEN = 0
 """In the column ``minute``: the row counts the calls that wait now, in its first amount."""
-WAITS, MOVED, LAST_OFFSET, TALLY = range(len(NAMES), len(NAMES) + 4)
-"""In a tally, behind the amounts."""
+_write, _read = msgspec.json.encode, msgspec.json.decode  # which know whole numbers of any size
 AT_ONCE = 500
 AT_HAND = 2_000
 KEPT_SECONDS = 3_600
@@ -30,6 +42,11 @@ ScopeName = tuple[str, str, str]
 """Account, kind, name."""
 Crowd = tuple[str, str | None, str | None, str | None, float]
 """Events that count in the same rows: account, campaign, agent, number, and how many minutes after the epoch it was."""
+Told = tuple[CallEvent, Call | None, Call]
+"""An event, and its call before and after it."""
+Did = tuple[Crowd, Standing | None, Standing, Status | None, bool, bool]
+"""What an event did: its crowd, where the call stood and stands, the event's status, whether the call connects now, and
+whether it tells late what the call belongs to."""
 RowName = tuple[ScopeName, int]
 """A scope and a minute."""
 
@@ -70,8 +87,10 @@ class Totals:
         self._measures = tuple(measures)
         self._numbers = numbers
         self._names = names
-        self._tallies: dict[Crowd, list[int]] = {}
-        self._tallied_sums: dict[Crowd, dict[str, int]] = {}
+        self._did: Counter[Did] = Counter()
+        self._figures: dict[Crowd, tuple[int, int]] = {}
+        self._measured: dict[Crowd, Counter[str]] = {}
+        self._offset = 0
         self._rows: dict[RowName, _Row] = {}
         self._changed = False
         self._said: list[tuple[RowName, int]] = []
@@ -82,7 +101,7 @@ class Totals:
 
     @property
     def dirty(self) -> bool:
-        return self._changed or bool(self._tallies or self._said)
+        return self._changed or bool(self._did or self._said)
 
     def wants(self, measures: Sequence[Measure], *, numbers: bool, names: bool) -> None:
         """Count other things from here on: what rules that are new want."""
@@ -94,60 +113,89 @@ class Totals:
             self._settle()
             self._live = live
 
-    def add(self, event: CallEvent, before: Call | None, after: Call) -> None:
-        """Count what an event that was no duplicate did to its call.
+    def add(self, told: Iterable[Told]) -> None:
+        """Count what events that were no duplicates did to their calls.
 
-        Events of one campaign come in crowds, so they are counted together and entered into the rows with the next ``save``.
+        Most do one of a few things in one of a few crowds, so both are only noted here, and entered into the rows with the
+        next ``save``.
         """
-        offset = event.position.offset if event.position else 0
-        number = after.number if self._numbers else None
-        crowd = (after.account, after.campaign_id, after.agent_id, number, event.logged_at // MINUTE_SECONDS)
-        tally = self._tallies.get(crowd)
-        if tally is None:
-            tally = self._tallies[crowd] = [0] * TALLY
-        count(tally, before, after, event)
-        tally[LAST_OFFSET] = offset
-        if before is not None and self._told_late(before, after):
-            self._add_late(before, after, offset)
-        else:
-            waited = before is not None and before.progress.standing.terminable
-            if after.progress.standing.terminable is not waited:
-                tally[WAITS] += -1 if waited else 1
-                tally[MOVED] = 1
+        numbers = self._numbers
+        did: list[Did] = []
+        for event, before, after in told:
+            campaign_id, agent_id, progress = after.campaign_id, after.agent_id, after.progress
+            number = after.number if numbers else None
+            crowd = (after.account, campaign_id, agent_id, number, event.logged_at // MINUTE_SECONDS)
+            was, connects, is_late = None, after.connected, False
+            figures_known: object = ()
+            if before is not None:
+                known = before.progress
+                was, figures_known = known.standing, known.figures
+                connects = connects and not before.connected
+                is_late = before.campaign_id is not campaign_id or before.agent_id is not agent_id
+                is_late = is_late or (numbers and before.number is not number)
+            did.append((crowd, was, progress.standing, event.status, connects, is_late))
+            if progress.figures is not figures_known:
+                self._add_figures(crowd, *figures_gained(before, after))
+            if event.offset is not None:
+                self._offset = event.offset
+            if is_late:
+                self._add_late(before, after, self._offset)
+            if self._measures:
+                self._add_measured(crowd, event)
+        self._did.update(did)
+
+    def _add_figures(self, crowd: Crowd, milliseconds: int, millionths: int) -> None:
+        known_milliseconds, known_millionths = self._figures.get(crowd, (0, 0))
+        self._figures[crowd] = known_milliseconds + milliseconds, known_millionths + millionths
+
+    def _add_measured(self, crowd: Crowd, event: CallEvent) -> None:
         for measure in self._measures:
             value = measure.of(event)
             if value is not None:
-                sums = self._tallied_sums.setdefault(crowd, {})
-                sums[measure.name] = sums.get(measure.name, 0) + value
+                self._measured.setdefault(crowd, Counter())[measure.name] += value
 
     def _settle(self) -> None:
         """Enter what has been counted into the rows of its scopes."""
-        for crowd, tally in self._tallies.items():
-            minute, offset = int(crowd[-1]) * MINUTE_SECONDS, tally[LAST_OFFSET]
+        tallies, begun_to_wait = self._tallied()
+        for crowd, tally in tallies.items():
+            minute = int(crowd[-1]) * MINUTE_SECONDS
             self._latest_minute = max(self._latest_minute, minute)
-            sums = self._tallied_sums.get(crowd)
+            sums = self._measured.get(crowd)
             for scope in _scopes(*crowd[:-1]):
-                row = self._row(scope, minute, offset)
-                row.amounts = [told + more for told, more in zip(row.amounts, tally, strict=False)]
+                row = self._row(scope, minute, self._offset)
+                row.amounts = [told + more for told, more in zip(row.amounts, tally, strict=True)]
                 for name, value in sums.items() if sums else ():
                     row.sums[name] = row.sums.get(name, 0) + value
                 if self._names and scope[1] == "account":
                     for _, kind, name in _scopes(crowd[0], crowd[1], crowd[2], None)[1:]:
                         row.sums[f"{kind}/{name}"] = row.sums.get(f"{kind}/{name}", 0) + MILLION
-                if tally[MOVED]:  # also where as many came as went: another owner may have published between the two
-                    self._row(scope, OPEN, offset).amounts[0] += tally[WAITS]
-        self._tallies.clear()
-        self._tallied_sums.clear()
+                if (
+                    crowd in begun_to_wait
+                ):  # also where as many came as went: who had it before may have published between
+                    self._row(scope, OPEN, self._offset).amounts[0] += begun_to_wait[crowd]
+        self._did.clear()
+        self._figures.clear()
+        self._measured.clear()
+
+    def _tallied(self) -> tuple[dict[Crowd, list[int]], Counter[Crowd]]:
+        """Give what each crowd gained, and by how many more of it wait, where any began to or ceased to."""
+        tallies: dict[Crowd, list[int]] = {}
+        begun_to_wait: Counter[Crowd] = Counter()
+        for (crowd, was, now, status, connects, is_late), times in self._did.items():
+            tally = tallies.get(crowd)
+            if tally is None:
+                tally = tallies[crowd] = [*[0] * MILLISECONDS, *self._figures.get(crowd, (0, 0))]
+            tally[CONNECTED] += connects * times
+            for index, more in gained(was, now, status):
+                tally[index] += more * times
+            waited = was is not None and was.terminable
+            if now.terminable is not waited and not is_late:
+                begun_to_wait[crowd] += -times if waited else times
+        return tallies, begun_to_wait
 
     def add_carried(self, before: Call | None, after: Call, offset: int) -> None:
         """Count a call that was written anew, which is nothing that happened, among those that wait."""
         self._add_late(before, after, offset)
-
-    def _told_late(self, before: Call, after: Call) -> bool:
-        """Whether an event has told a scope of its call that none before it has."""
-        if before.campaign_id is after.campaign_id and before.agent_id is after.agent_id:
-            return self._numbers and before.number is not after.number
-        return True
 
     def _add_late(self, before: Call | None, after: Call, offset: int) -> None:
         """Count a call among those that wait, scope by scope: in one that was told late it begins to wait only now."""
@@ -211,17 +259,17 @@ class Totals:
             name[1],
             row.last_offset,
             row.said,
-            orjson.dumps(row.amounts).decode(),
-            orjson.dumps(row.sums).decode(),
+            _write(row.amounts).decode(),
+            _write(row.sums).decode(),
         )
 
     def _totals(
         self, account: str, kind: str, name: str, minute: int, offset: int, amounts: str, sums: str
     ) -> ScopeTotals:
-        told = orjson.loads(amounts)
+        told = _read(amounts)
         if minute == OPEN:
             return ScopeTotals(account, kind, name, self._source, offset, open=told[0])
-        added = {measure: value / MILLION for measure, value in orjson.loads(sums).items()}
+        added = {measure: value / MILLION for measure, value in _read(sums).items()}
         return ScopeTotals(account, kind, name, self._source, offset, minute, None, as_figures(told), added)
 
     def _saved(self, account: str, kind: str, name: str, minute: int) -> _Row:
@@ -231,7 +279,7 @@ class Totals:
         ).fetchone()
         if found is None:
             return _Row([0] * len(NAMES))
-        return _Row(orjson.loads(found[0]), orjson.loads(found[1]))
+        return _Row(_read(found[0]), _read(found[1]))
 
 
 def _scopes(account: str, campaign_id: str | None, agent_id: str | None, number: str | None) -> list[ScopeName]:

@@ -9,9 +9,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import orjson
+import msgspec
 
-from consumer.model.totals import MILLION, MINUTE_SECONDS, NAMES, ScopeTotals, as_amounts, as_figures
+from consumer.model.calls import MILLION
+from consumer.model.totals import MINUTE_SECONDS, NAMES, ScopeTotals, as_amounts, as_figures
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS sums (
@@ -22,6 +23,7 @@ CREATE INDEX IF NOT EXISTS sums_by_minute ON sums (minute);
 """
 OPEN = 0
 """In the column ``minute``: the row counts the calls that wait now, in its first amount."""
+_write, _read = msgspec.json.encode, msgspec.json.decode  # which know whole numbers of any size
 KEPT_SECONDS = 32 * 86_400
 WINDOWS_KEPT = 20_000
 
@@ -148,7 +150,7 @@ class Sums:
             if window.first <= (totals.minute or 0) <= window.last:
                 window.add(as_amounts(totals.figures), _millionths(totals), 1)
                 if was is not None:
-                    window.add(orjson.loads(was[1]), orjson.loads(was[2]), -1)
+                    window.add(_read(was[1]), _read(was[2]), -1)
 
     def _forget_windows(self) -> None:
         while len(self._windows) > WINDOWS_KEPT:
@@ -168,7 +170,7 @@ class Sums:
         }
         for totals in unsaved.values():
             amounts, sums = _columns(totals)
-            yield (scope, totals.minute or OPEN, totals.source), orjson.loads(amounts), orjson.loads(sums)
+            yield (scope, totals.minute or OPEN, totals.source), _read(amounts), _read(sums)
         saved = self._connection.execute(
             "SELECT minute, source, amounts, sums FROM sums WHERE scope = ? AND minute BETWEEN ? AND ?",
             (scope, first, last),
@@ -176,7 +178,7 @@ class Sums:
         for minute, source, amounts, sums in saved:
             name = (scope, minute, source)
             if name not in unsaved:
-                yield name, orjson.loads(amounts), orjson.loads(sums)
+                yield name, _read(amounts), _read(sums)
 
 
 def _millionths(totals: ScopeTotals) -> dict[str, int]:
@@ -185,5 +187,5 @@ def _millionths(totals: ScopeTotals) -> dict[str, int]:
 
 def _columns(totals: ScopeTotals) -> tuple[str, str]:
     if totals.minute is None:
-        return orjson.dumps([totals.open or 0]).decode(), "{}"
-    return orjson.dumps(as_amounts(totals.figures)).decode(), orjson.dumps(_millionths(totals)).decode()
+        return _write([totals.open or 0]).decode(), "{}"
+    return _write(as_amounts(totals.figures)).decode(), _write(_millionths(totals)).decode()

@@ -22,7 +22,6 @@ Every order of the same events gives the same life, within these bounds:
 import struct
 from binascii import unhexlify
 from hashlib import blake2b
-from math import fsum
 from sys import intern
 
 import msgspec
@@ -48,17 +47,20 @@ MOST_SEEN_BYTES = SEEN_EVENTS * SEEN_BYTES
 HISTORY = 64
 OFFSET_BYTES = 8
 MOST_PLACES_BYTES = HISTORY * OFFSET_BYTES
+THOUSAND, MILLION = 1_000, 1_000_000
+MOST = 1e9
+"""Of seconds and of the currency, told of one attempt."""
 _offset = struct.Struct(">Q").pack
 
-Figures = tuple[tuple[int, float, float], ...]
+Figures = tuple[tuple[int, int, int], ...]
+"""Attempt, milliseconds and millionths of the currency: whole numbers, so that every order of adding gives the same sum."""
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a call stands, since when, and what its attempts came to.
 
-    ``at`` and ``closed_at`` are the provider's times of the two events that ``standing`` follows from. ``figures`` has
-    (attempt, seconds, cost), ascending, where ``UNNUMBERED`` is a final status without a number, and what is below are the
-    retries without one.
+    ``at`` and ``closed_at`` are the provider's times of the two events that ``standing`` follows from. ``figures`` ascend by
+    attempt, where ``UNNUMBERED`` is a final status without a number, and what is below are the retries without one.
     """
 
     standing: Standing = NOWHERE
@@ -143,26 +145,31 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def seconds(self) -> float:
         """How long all attempts together took, as reported."""
-        return self._total(1)
+        return self.amounts[0] / THOUSAND
 
     @property
     def cost(self) -> float:
         """What all attempts together cost, in the provider's currency."""
-        return self._total(2)
+        return self.amounts[1] / MILLION
 
-    def _total(self, column: int) -> float:
-        """Add up the attempts; one that was reported with its number and without it counts once."""
+    @property
+    def amounts(self) -> tuple[int, int]:
+        """Milliseconds and millionths of all attempts; one that was reported with its number and without it counts once."""
         figures = self.progress.figures
-        if len(figures) <= 1:
-            return float(figures[0][column]) if figures else 0.0
+        if not figures:
+            return 0, 0
         if figures[0][0] > UNNUMBERED:
-            return fsum([figure[column] for figure in figures])
+            _, milliseconds, millionths = map(sum, zip(*figures, strict=True))
+            return milliseconds, millionths
+        return self._amount(1), self._amount(2)
+
+    def _amount(self, column: int) -> int:
         last = self.episode
-        told = [(figure[0], float(figure[column])) for figure in figures]
-        numbered = fsum(value for attempt, value in told if UNNUMBERED < attempt != last)
-        unnumbered = fsum(value for attempt, value in told if attempt < UNNUMBERED)
+        told = [(figure[0], figure[column]) for figure in self.progress.figures]
+        numbered = sum(value for attempt, value in told if UNNUMBERED < attempt != last)
+        unnumbered = sum(value for attempt, value in told if attempt < UNNUMBERED)
         return max(numbered, unnumbered) + max(
-            (value for attempt, value in told if attempt in {UNNUMBERED, last}), default=0.0
+            (value for attempt, value in told if attempt in {UNNUMBERED, last}), default=0
         )
 
     def with_decided(self, orders: tuple[str, ...]) -> "Call":
@@ -189,7 +196,7 @@ def fold(call: Call | None, event: CallEvent) -> Call:
         return call
     if event.source == HISTORY_SOURCE:
         event = _placed(call, event)
-    was, since, decided, position = call.progress, call.since, call.decided, event.position
+    was, since, decided, offset = call.progress, call.since, call.decided, event.offset
     progress = was
     if event.status is not None:
         progress, waits_anew = _advanced(was, event, event.status)
@@ -209,7 +216,7 @@ def fold(call: Call | None, event: CallEvent) -> Call:
         logged_at if logged_at > call.last_at else call.last_at,  # noqa: FURB136 -- at every event; ``max`` takes thrice as long
         since,
         (call.seen + seen)[-MOST_SEEN_BYTES:],
-        call.places if position is None else (call.places + _offset(position.offset))[-MOST_PLACES_BYTES:],
+        call.places if offset is None else (call.places + _offset(offset))[-MOST_PLACES_BYTES:],
         decided,
         call.carried_at,
     )
@@ -298,18 +305,25 @@ def _advanced(progress: Progress, event: CallEvent, status: Status) -> tuple[Pro
         progress.standing, status, attempt, (moment > known_at) - (moment < known_at)
     )
     if told_of is not None and (event.duration_seconds or event.cost):
-        figures = _greatest(figures, (told_of, event.duration_seconds or 0.0, event.cost or 0.0))
+        milliseconds, millionths = _whole(event.duration_seconds, THOUSAND), _whole(event.cost, MILLION)
+        figures = _greatest(figures, (told_of, milliseconds, millionths))
     if not (moves or leads or closes) and figures is progress.figures:
         return progress, False
     return Progress(standing, moment if leads else at, moment if closes else closed_at, figures), waits_anew
 
 
-def _greatest(figures: Figures, new: tuple[int, float, float]) -> Figures:
-    """Keep the greatest seconds and cost reported of each attempt; several events may tell of one."""
-    attempt, seconds, cost = new
-    for n, (told_of, known_seconds, known_cost) in enumerate(figures):
+def _whole(amount: float | None, parts: int) -> int:
+    """Count an amount in so many parts; what is beyond all sense neither takes anything back nor outgrows a row."""
+    return round(min(max(amount, 0.0), MOST) * parts) if amount else 0
+
+
+def _greatest(figures: Figures, new: tuple[int, int, int]) -> Figures:
+    """Keep the greatest figures reported of each attempt; several events may tell of one."""
+    attempt, milliseconds, millionths = new
+    for n, (told_of, known_milliseconds, known_millionths) in enumerate(figures):
         if told_of == attempt:
-            if seconds <= known_seconds and cost <= known_cost:
+            if milliseconds <= known_milliseconds and millionths <= known_millionths:
                 return figures
-            return (*figures[:n], (attempt, max(known_seconds, seconds), max(known_cost, cost)), *figures[n + 1 :])
+            greatest = attempt, max(known_milliseconds, milliseconds), max(known_millionths, millionths)
+            return (*figures[:n], greatest, *figures[n + 1 :])
     return tuple(sorted((*figures, new))) if figures else (new,)

@@ -91,6 +91,11 @@ class CallEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """Account and id of the call that the event is of."""
         return self.account, self.call_id
 
+    @property
+    def offset(self) -> int | None:
+        """Where the event stands in its partition, where that is known."""
+        return self.position.offset if self.position else None
+
     def replaced(self, **changes: Any) -> "CallEvent":
         """Give the event with some fields changed."""
         return msgspec.structs.replace(self, **changes)

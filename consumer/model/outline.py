@@ -1,7 +1,7 @@
 """Call events as the fold reads them: most of a record is the webhook's body, and most events are asked for nothing of it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -11,14 +11,33 @@ from consumer.model.events import Body, CallEvent, Position, Unread
 
 NOTHING = Body(b"{}")
 BODY_BEGINS = b',"raw":'
+LONG = 2_048
+"""From so many bytes on it takes less time to find the body and cut it off than to read over it."""
+
+
+class Logged(Protocol):
+    """A record as it was read; ``timestamp`` is the broker's, in milliseconds."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
 
 
 class _Outline(CallEvent, frozen=True, gc=False):
-    """An event whose details no decoder finds, as no record has these names."""
+    """An event that keeps its record, in fields that no decoder finds, as no record has these names."""
 
     args: Mapping[str, Any] = msgspec.field(name="(no args)", default=NOTHING)
     raw: Unread = msgspec.field(name="(no raw)", default=NOTHING)
-    record: bytes = msgspec.field(name="(no record)", default=b"{}")
+    position: Position | None = msgspec.field(name="(no position)", default=None)
+    logged: Logged | None = msgspec.field(name="(no log)", default=None)
+    offset: int | None = msgspec.field(name="(no offset)", default=None)
     details: dict[str, Mapping[str, Any]] | None = msgspec.field(name="(no details)", default=None)
 
 
@@ -36,12 +55,17 @@ class Outline(_Outline, frozen=True, gc=False):
     def raw(self) -> Mapping[str, Any]:
         return self._detail("raw")
 
+    @property  # type: ignore[misc]  # as above
+    def position(self) -> Position | None:
+        logged = self.logged
+        return Position(logged.topic, logged.partition, logged.offset) if logged else None
+
     def _detail(self, name: str) -> Mapping[str, Any]:
         known = self.details
         if known is None:
             force_setattr(self, "details", known := {})
         if name not in known:
-            known[name] = _read_detail(name, self.record)
+            known[name] = _read_detail(name, (self.logged and self.logged.value) or b"{}")
         return known[name]
 
 
@@ -68,31 +92,36 @@ def _read_detail(name: str, record: bytes) -> Mapping[str, Any]:
     return Body(text) if text.startswith(b"{") else NOTHING
 
 
-def _read_without_body(record: bytes) -> Outline:
-    """Read a record that ends with its body, most of it, up to there: what is wrong in the body is no matter of the fold.
-
-    Where the text that begins a body is found within something else, what is before it is no JSON.
-    """
-    before = record.find(BODY_BEGINS)
-    try:
-        return _read_outline(record[:before] + b"}" if before > 0 else record)
-    except msgspec.DecodeError:
-        return _read_outline(record)
-
-
-def decode_outline(value: bytes | None, position: Position, logged_at: float) -> Outline:
-    """Read a call event as far as the fold looks at it; ``logged_at`` is the broker's timestamp in seconds.
+def decode_outline(record: Logged) -> Outline:
+    """Read a call event as far as the fold looks at it.
 
     Raises:
         CodecError: the record is not a call event.
 
     """
-    record = value or b""
+    text = record.value or b""
     try:
-        event = _read_without_body(record) if record.endswith(b"}}") else _read_outline(record)
+        event = _read_outline(text if len(text) < LONG else _without_body(text))
+    except msgspec.DecodeError:
+        event = _read_otherwise(text)
+    force_setattr(event, "logged", record)
+    force_setattr(event, "logged_at", record.timestamp / 1_000)
+    force_setattr(event, "offset", record.offset)
+    return event
+
+
+def _without_body(text: bytes) -> bytes:
+    """Cut the body off a record that ends with it.
+
+    Where the text that begins a body is found within something else, what is left is no JSON.
+    """
+    before = text.find(BODY_BEGINS) if text.endswith(b"}}") else 0
+    return text[:before] + b"}" if before > 0 else text
+
+
+def _read_otherwise(text: bytes) -> Outline:
+    """Read what is no JSON without its body, or only without it: what is wrong in the body is no matter of the fold."""
+    try:
+        return _read_outline(text if len(text) >= LONG else _without_body(text))
     except msgspec.DecodeError as error:
         raise CodecError(f"the record is not a call event: {error}") from error
-    force_setattr(event, "logged_at", logged_at)
-    force_setattr(event, "position", position)
-    force_setattr(event, "record", value)
-    return event

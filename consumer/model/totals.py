@@ -7,15 +7,16 @@ the sum adds up the latest of every source partition.
 Amounts are whole numbers (milliseconds, millionths of the currency), so that every order of adding gives the same sum.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 
-from consumer.model.calls import Call
+from consumer.model.calls import MILLION, THOUSAND, Call
 from consumer.model.events import CallEvent
-from consumer.model.standing import BEGUN, STEPS_KNOWN, TIE, Standing
+from consumer.model.standing import BEGUN, NOWHERE, STEPS_KNOWN, TIE, UNNUMBERED, Standing
 from consumer.model.status import Status
 
 NAMES = (
@@ -40,52 +41,45 @@ HOW: dict[Status | None, int] = {
 }
 CANCELLED_STATUS = Status.CANCELLED
 CANCELLED_TIE = TIE[CANCELLED_STATUS]
-NOT_HEARD_OF = Call("", "", "")
-MILLION = 1_000_000
-UNITS = (*(1,) * 8, 1_000, MILLION)
+UNITS = (*(1,) * 8, THOUSAND, MILLION)
 MINUTE_SECONDS = 60
 
 
 def count(tally: list[int], before: Call | None, after: Call, event: CallEvent) -> None:
-    """Add to ``tally``, by index, what an event that was no duplicate did; nothing is ever taken away.
-
-    An attempt that is reported finished twice has finished once: what counts is what the call's life gained.
-    """
-    if before is None:
-        tally[QUEUED] += 1
-        before = NOT_HEARD_OF
-    if after.connected and not before.connected:
-        tally[CONNECTED] += 1
-    was, now = before.progress, after.progress
-    if now is was:
-        return
-    if now.standing is not was.standing:
-        for index, more in _gained(was.standing, now.standing, event.status):
-            tally[index] += more
-    if now.figures is not was.figures:
-        _count_figures(tally, after, 1)
-        if was.figures:
-            _count_figures(tally, before, -1)
+    """Add to ``tally``, by index, what an event that was no duplicate did; nothing is ever taken away."""
+    tally[CONNECTED] += after.connected and not (before and before.connected)
+    for index, more in gained(before.progress.standing if before else None, after.progress.standing, event.status):
+        tally[index] += more
+    for index, more in enumerate(figures_gained(before, after), start=MILLISECONDS):
+        tally[index] += more
 
 
 @lru_cache(maxsize=STEPS_KNOWN)
-def _gained(was: Standing, now: Standing, status: Status | None) -> Sequence[tuple[int, int]]:
+def gained(was: Standing | None, now: Standing, status: Status | None) -> Sequence[tuple[int, int]]:
     """Give what a call gained, by index, by an event of this status that took it from one standing to another.
 
-    A cancelled call may turn out never to have begun, which takes nothing back.
+    An attempt that is reported finished twice has finished once: what counts is what the call's life gained. A cancelled
+    call may turn out never to have begun, which takes nothing back. ``was`` is None where the event is the call's first.
     """
-    ended = max(0, now.attempts_finished - was.attempts_finished)
-    how = HOW.get(status)
-    cancelled = now.status is CANCELLED_STATUS is not was.status
-    gained = ((STARTED, max(0, _begun(now) - _begun(was))), (FINISHED, ended), (CANCELLED, int(cancelled)))
-    return [(index, more) for index, more in (*gained, *([(how, ended)] if how is not None else [])) if more]
+    before = was or NOWHERE
+    ended = max(0, now.attempts_finished - before.attempts_finished)
+    more = Counter({HOW[status]: ended} if status in HOW else {})
+    more[QUEUED] = int(was is None)
+    more[STARTED] = max(0, _begun(now) - _begun(before))
+    more[FINISHED] = ended
+    more[CANCELLED] = int(now.status is CANCELLED_STATUS is not before.status)
+    return sorted((+more).items())
 
 
-def _count_figures(tally: list[int], call: Call, times: int) -> None:
-    figures = call.progress.figures
-    seconds, cost = figures[0][1:] if len(figures) == 1 else (call.seconds, call.cost)
-    tally[MILLISECONDS] += times * round(seconds * 1_000)
-    tally[MILLIONTHS] += times * round(cost * MILLION)
+def figures_gained(before: Call | None, after: Call) -> tuple[int, int]:
+    """Give the milliseconds and the millionths by which an event has made a call longer and dearer."""
+    known, figures = before.progress.figures if before else (), after.progress.figures
+    if figures is known:
+        return 0, 0
+    if figures[:-1] == known and figures[0][0] > UNNUMBERED:  # what is new is an attempt
+        return figures[-1][1:]
+    (milliseconds, millionths), known_amounts = after.amounts, before.amounts if before else (0, 0)
+    return milliseconds - known_amounts[0], millionths - known_amounts[1]
 
 
 def _begun(standing: Standing) -> int:

@@ -72,7 +72,7 @@ def histories(
     if draw(st.booleans()):
         teller.tell(EventType.QUEUED, Status.REGISTERED, 0)
     retried, end = draw(st.integers(0, 2)), draw(final)  # few enough that every event fits into the call's memory
-    figures = [(draw(st.floats(0.25, 600)), draw(st.floats(0.25, 9))) for _ in range(retried + 1)]
+    figures = [(draw(st.integers(1, 600_000)) / 1_000, draw(st.integers(1, 9_000)) / 1_000) for _ in range(retried + 1)]
     for attempt, (seconds, cost) in enumerate(figures):
         last = attempt == retried
         if last and end in {None, Status.CANCELLED}:

@@ -17,10 +17,10 @@ from consumer.correlate.totals import Totals
 from consumer.guard.sums import SCHEMA as SUMS_SCHEMA
 from consumer.guard.sums import Sums
 from consumer.kafka.view import View
-from consumer.model.calls import Call, fold
+from consumer.model.calls import MILLION, Call, fold
 from consumer.model.events import CallEvent, Position
 from consumer.model.status import EventType, Status
-from consumer.model.totals import MILLION, NAMES, Measure, ScopeTotals, as_amounts, count, decode_totals, encode_totals
+from consumer.model.totals import NAMES, Measure, ScopeTotals, as_amounts, count, decode_totals, encode_totals
 from tests.unit.values import ACCOUNT, event
 
 LONG_AFTER = 10_000 * 60
@@ -64,7 +64,7 @@ class Source:
             before = self.calls.get(one.account, one.call_id)
             after = fold(before, one)
             if after is not before:
-                self.totals.add(one, before, after)
+                self.totals.add([(one, before, after)])
                 self.calls.put(after, before)
         self.next = max(self.next, min(up_to, len(self._log)))
 

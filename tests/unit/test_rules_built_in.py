@@ -11,14 +11,13 @@ from multidict import CIMultiDict
 from consumer.ingest.intake import Intake
 from consumer.kafka.topics import Topics
 from consumer.model import Call, CallEvent, EventType, Status, Stop
-from consumer.model.calls import fold
+from consumer.model.calls import MILLION, fold
 from consumer.model.codec import decode_event
 from consumer.model.events import Position
 from consumer.model.orders import Mode
 from consumer.model.over import Over, Totals
 from consumer.model.rules import EventRule, RuleError, Silence, SilenceRule, TotalsRule, configured
 from consumer.model.scopes import Scope
-from consumer.model.totals import MILLION
 from handlers.providers.table import PROVIDERS
 from handlers.rules.calling_hours import zones_of
 from handlers.rules.catalog import find
