@@ -165,7 +165,7 @@ class Calls:
             kept = self._changed.popleft()
             call, before, row_id = kept.call, kept.saved, kept.row_id
             assert call is not None  # it has changed
-            name, state = call.name, _encode(call)
+            name, state = call.name, bytearray(_encode(call))  # for bytes, sqlite3 looks for an adapter each time
             if before is None:
                 row_id = kept.row_id = self._next_id
                 self._next_id += 1
@@ -319,7 +319,8 @@ class Calls:
 
 
 def _is_over(call: Call) -> bool:
-    return not call.terminable and call.status is not ONGOING
+    standing = call.progress.standing
+    return not standing.terminable and standing.status is not ONGOING
 
 
 def _ends(before: Call, call: Call) -> bool:

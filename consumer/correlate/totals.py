@@ -44,9 +44,9 @@ Crowd = tuple[str, str | None, str | None, str | None, float]
 """Events that count in the same rows: account, campaign, agent, number, and how many minutes after the epoch it was."""
 Told = tuple[CallEvent, Call | None, Call]
 """An event, and its call before and after it."""
-Did = tuple[Crowd, Standing | None, Standing, Status | None, bool, bool]
-"""What an event did: its crowd, where the call stood and stands, the event's status, whether the call connects now, and
-whether it tells late what the call belongs to."""
+Did = tuple[str, str | None, str | None, str | None, float, Standing | None, Standing, Status | None, bool, bool]
+"""What an event did: the five of its crowd, where the call stood and stands, its status, whether it connects the call,
+and whether it tells late what the call belongs to."""
 RowName = tuple[ScopeName, int]
 """A scope and a minute."""
 
@@ -124,7 +124,7 @@ class Totals:
         for event, before, after in told:
             campaign_id, agent_id, progress = after.campaign_id, after.agent_id, after.progress
             number = after.number if numbers else None
-            crowd = (after.account, campaign_id, agent_id, number, event.logged_at // MINUTE_SECONDS)
+            account, minute = after.account, event.logged_at // MINUTE_SECONDS
             was, connects, is_late = None, after.connected, False
             figures_known: object = ()
             if before is not None:
@@ -133,15 +133,16 @@ class Totals:
                 connects = connects and not before.connected
                 is_late = before.campaign_id is not campaign_id or before.agent_id is not agent_id
                 is_late = is_late or (numbers and before.number is not number)
-            did.append((crowd, was, progress.standing, event.status, connects, is_late))
+            now = progress.standing
+            did.append((account, campaign_id, agent_id, number, minute, was, now, event.status, connects, is_late))
             if progress.figures is not figures_known:
-                self._add_figures(crowd, *figures_gained(before, after))
+                self._add_figures((account, campaign_id, agent_id, number, minute), *figures_gained(before, after))
             if event.offset is not None:
                 self._offset = event.offset
             if is_late:
                 self._add_late(before, after, self._offset)
             if self._measures:
-                self._add_measured(crowd, event)
+                self._add_measured((account, campaign_id, agent_id, number, minute), event)
         self._did.update(did)
 
     def _add_figures(self, crowd: Crowd, milliseconds: int, millionths: int) -> None:
@@ -181,7 +182,8 @@ class Totals:
         """Give what each crowd gained, and by how many more of it wait, where any began to or ceased to."""
         tallies: dict[Crowd, list[int]] = {}
         begun_to_wait: Counter[Crowd] = Counter()
-        for (crowd, was, now, status, connects, is_late), times in self._did.items():
+        for did, times in self._did.items():
+            crowd, (was, now, status, connects, is_late) = did[:5], did[5:]
             tally = tallies.get(crowd)
             if tally is None:
                 tally = tallies[crowd] = [*[0] * MILLISECONDS, *self._figures.get(crowd, (0, 0))]

@@ -125,6 +125,7 @@ class Rows:
         for entry, step, act_at in changes:
             n, t, state, place, counted, before = entry
             stands = place, t.decided_at
+            record = bytearray(encode_termination(t))  # for bytes, sqlite3 looks for an adapter each time
             if before is None:
                 of = (
                     n,
@@ -135,9 +136,9 @@ class Rows:
                     *place[:2],
                     t.decided_at,
                 )
-                new.append((*of, state, step, act_at, encode_termination(t)))
+                new.append((*of, state, step, act_at, record))
             else:
-                known.append((state, step, act_at, encode_termination(t), n))
+                known.append((state, step, act_at, record, n))
                 if before != stands:
                     moved.append((*place[:2], t.decided_at, n))
             if self._listed:

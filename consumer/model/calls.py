@@ -192,7 +192,7 @@ def fold(call: Call | None, event: CallEvent) -> Call:
     seen, logged_at = event_hash(event.event_id), event.logged_at
     if call is None:
         call = Call(intern(event.account), event.call_id, intern(event.provider), first_at=logged_at)
-    elif seen in call.seen:
+    elif call.seen.find(seen) >= 0:  # ``in`` asks whether it is a number first, and makes an error of it
         return call
     if event.source == HISTORY_SOURCE:
         event = _placed(call, event)

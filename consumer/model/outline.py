@@ -33,6 +33,7 @@ class Logged(Protocol):
 class _Outline(CallEvent, frozen=True, gc=False):
     """An event that keeps its record, in fields that no decoder finds, as no record has these names."""
 
+    analysis: Mapping[str, Any] = NOTHING  # the same for all that have none
     args: Mapping[str, Any] = msgspec.field(name="(no args)", default=NOTHING)
     raw: Unread = msgspec.field(name="(no raw)", default=NOTHING)
     position: Position | None = msgspec.field(name="(no position)", default=None)
