@@ -140,16 +140,10 @@ class Calls:
     def change(self, kept: Kept, call: Call) -> None:
         """Keep a call in the place of what ``at_hand`` gave for it."""
         before = kept.call
-        if call is before:
-            return
-        if before is None:
-            self._count += 1
-            self._waiting += call.terminable
-        elif call.progress.standing is not before.progress.standing:
-            self._waiting += call.progress.standing.terminable - before.progress.standing.terminable
-        if before is kept.saved:
-            self._changed.append(kept)
-        kept.call = call
+        if call is not before:
+            if before is kept.saved:
+                self._changed.append(kept)
+            kept.call = call
 
     def forget(self, call: Call) -> None:
         """Drop a call that was found by ``due``."""
@@ -165,10 +159,15 @@ class Calls:
             kept = self._changed.popleft()
             call, before, row_id = kept.call, kept.saved, kept.row_id
             assert call is not None  # it has changed
-            name, state = call.name, bytearray(_encode(call))  # for bytes, sqlite3 looks for an adapter each time
+            name, state = (
+                (call.account, call.call_id),
+                bytearray(_encode(call)),
+            )  # for bytes, sqlite3 looks for an adapter each time
+            self._waiting += _waits(call) - _waits(before)
             if before is None:
                 row_id = kept.row_id = self._next_id
                 self._next_id += 1
+                self._count += 1
                 hashed, columns = crc32(call_key(*name)), self._columns(call)
                 new.append((row_id, hashed, *columns, state))
                 self.heard_of.add(hashed)
@@ -236,7 +235,11 @@ class Calls:
 
     def count(self) -> tuple[int, int]:
         """How many calls are known, and how many of them wait."""
-        return self._count, self._waiting
+        known, waiting = self._count, self._waiting
+        for kept in self._changed:
+            known += kept.saved is None
+            waiting += _waits(kept.call) - _waits(kept.saved)
+        return known, waiting
 
     def applied_orders(self) -> int | None:
         """The next offset of ``stop-orders`` to be applied to these calls; None where none ever was."""
@@ -316,6 +319,10 @@ class Calls:
         """The counts as they were saved with the rows: counting a million calls takes a third of a second."""
         saved = dict(self._connection.execute("SELECT name, value FROM applied WHERE name IN ('known', 'waiting')"))
         return saved.get("known", 0), saved.get("waiting", 0)
+
+
+def _waits(call: Call | None) -> bool:
+    return call is not None and call.progress.standing.terminable
 
 
 def _is_over(call: Call) -> bool:

@@ -37,6 +37,7 @@ _write, _read = msgspec.json.encode, msgspec.json.decode  # which know whole num
 AT_ONCE = 500
 AT_HAND = 2_000
 KEPT_SECONDS = 3_600
+NOT_HEARD_OF = Call("", "", "")
 
 ScopeName = tuple[str, str, str]
 """Account, kind, name."""
@@ -44,9 +45,10 @@ Crowd = tuple[str, str | None, str | None, str | None, float]
 """Events that count in the same rows: account, campaign, agent, number, and how many minutes after the epoch it was."""
 Told = tuple[CallEvent, Call | None, Call]
 """An event, and its call before and after it."""
-Did = tuple[str, str | None, str | None, str | None, float, Standing | None, Standing, Status | None, bool, bool]
-"""What an event did: the five of its crowd, where the call stood and stands, its status, whether it connects the call,
-and whether it tells late what the call belongs to."""
+Stands = tuple[bool, Standing, Standing, Status | None, bool, bool]
+"""Whether a call is new, where it stood and stands, the status told, and whether it was and is connected."""
+Did = tuple[Crowd, Stands, str | None, str | None, str | None]
+"""What an event did: its crowd, where the call stands by it, and the campaign, agent and number that were known before it."""
 RowName = tuple[ScopeName, int]
 """A scope and a minute."""
 
@@ -113,7 +115,7 @@ class Totals:
             self._settle()
             self._live = live
 
-    def add(self, told: Iterable[Told]) -> None:
+    def add(self, told: Sequence[Told]) -> None:
         """Count what events that were no duplicates did to their calls.
 
         Most do one of a few things in one of a few crowds, so both are only noted here, and entered into the rows with the
@@ -122,28 +124,19 @@ class Totals:
         numbers = self._numbers
         did: list[Did] = []
         for event, before, after in told:
-            campaign_id, agent_id, progress = after.campaign_id, after.agent_id, after.progress
-            number = after.number if numbers else None
-            account, minute = after.account, event.logged_at // MINUTE_SECONDS
-            was, connects, is_late = None, after.connected, False
-            figures_known: object = ()
-            if before is not None:
-                known = before.progress
-                was, figures_known = known.standing, known.figures
-                connects = connects and not before.connected
-                is_late = before.campaign_id is not campaign_id or before.agent_id is not agent_id
-                is_late = is_late or (numbers and before.number is not number)
-            now = progress.standing
-            did.append((account, campaign_id, agent_id, number, minute, was, now, event.status, connects, is_late))
-            if progress.figures is not figures_known:
-                self._add_figures((account, campaign_id, agent_id, number, minute), *figures_gained(before, after))
-            if event.offset is not None:
-                self._offset = event.offset
-            if is_late:
-                self._add_late(before, after, self._offset)
+            known = before or NOT_HEARD_OF
+            was, now = known.progress, after.progress
+            number, number_known = (after.number, known.number) if numbers else (None, None)
+            crowd = after.account, after.campaign_id, after.agent_id, number, event.logged_at // MINUTE_SECONDS
+            stands = before is None, was.standing, now.standing, event.status, known.connected, after.connected
+            did.append((crowd, stands, known.campaign_id, known.agent_id, number_known))
+            if now.figures is not was.figures:
+                self._add_figures(crowd, *figures_gained(before, after))
             if self._measures:
-                self._add_measured((account, campaign_id, agent_id, number, minute), event)
+                self._add_measured(crowd, event)
         self._did.update(did)
+        if told:
+            self._offset = max(self._offset, told[-1][0].offset or 0)
 
     def _add_figures(self, crowd: Crowd, milliseconds: int, millionths: int) -> None:
         known_milliseconds, known_millionths = self._figures.get(crowd, (0, 0))
@@ -170,9 +163,7 @@ class Totals:
                 if self._names and scope[1] == "account":
                     for _, kind, name in _scopes(crowd[0], crowd[1], crowd[2], None)[1:]:
                         row.sums[f"{kind}/{name}"] = row.sums.get(f"{kind}/{name}", 0) + MILLION
-                if (
-                    crowd in begun_to_wait
-                ):  # also where as many came as went: who had it before may have published between
+                if crowd in begun_to_wait:  # also by none in all: an owner before us may have published in between
                     self._row(scope, OPEN, self._offset).amounts[0] += begun_to_wait[crowd]
         self._did.clear()
         self._figures.clear()
@@ -182,29 +173,32 @@ class Totals:
         """Give what each crowd gained, and by how many more of it wait, where any began to or ceased to."""
         tallies: dict[Crowd, list[int]] = {}
         begun_to_wait: Counter[Crowd] = Counter()
-        for did, times in self._did.items():
-            crowd, (was, now, status, connects, is_late) = did[:5], did[5:]
+        for (crowd, stands, *names_known), times in self._did.items():
+            is_new, was, now, status, was_connected, connected = stands
             tally = tallies.get(crowd)
             if tally is None:
                 tally = tallies[crowd] = [*[0] * MILLISECONDS, *self._figures.get(crowd, (0, 0))]
-            tally[CONNECTED] += connects * times
-            for index, more in gained(was, now, status):
+            tally[CONNECTED] += times * (connected and not was_connected)
+            for index, more in gained(None if is_new else was, now, status):
                 tally[index] += more * times
-            waited = was is not None and was.terminable
-            if now.terminable is not waited and not is_late:
-                begun_to_wait[crowd] += -times if waited else times
+            if not is_new and tuple(names_known) != crowd[1:4]:
+                known = _scopes(crowd[0], *names_known) if was.terminable else ()
+                self._add_waiting(known, _scopes(*crowd[:-1]) if now.terminable else (), times)
+            elif now.terminable is not was.terminable:
+                begun_to_wait[crowd] += times if now.terminable else -times
         return tallies, begun_to_wait
 
     def add_carried(self, before: Call | None, after: Call, offset: int) -> None:
         """Count a call that was written anew, which is nothing that happened, among those that wait."""
-        self._add_late(before, after, offset)
+        self._offset = max(self._offset, offset)
+        known = _scopes_of(before, numbers=self._numbers) if before is not None and before.terminable else ()
+        self._add_waiting(known, _scopes_of(after, numbers=self._numbers) if after.terminable else ())
 
-    def _add_late(self, before: Call | None, after: Call, offset: int) -> None:
-        """Count a call among those that wait, scope by scope: in one that was told late it begins to wait only now."""
-        known = set(_scopes_of(before, numbers=self._numbers)) if before is not None and before.terminable else set()
-        now = set(_scopes_of(after, numbers=self._numbers)) if after.terminable else set()
-        for scope in known ^ now:
-            self._row(scope, OPEN, offset).amounts[0] += 1 if scope in now else -1
+    def _add_waiting(self, known: Iterable[ScopeName], now: Iterable[ScopeName], times: int = 1) -> None:
+        """Count calls among those that wait, scope by scope: in one that was told late they begin to wait only now."""
+        scopes = set(now)
+        for scope in scopes ^ set(known):
+            self._row(scope, OPEN, self._offset).amounts[0] += times if scope in scopes else -times
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write what changed into the open transaction."""

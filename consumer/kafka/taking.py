@@ -105,11 +105,8 @@ def _records_of(tp: TopicPartition, result: FetchResult, max_records: int) -> li
     first = fetched.next_fetch_offset
     records: list[Any] = []
     for batch in batches_of(tp, fetched):
-        records += [
-            Record(topic, partition, r.offset, r.timestamp, r.key, r.value, r.headers)
-            for r in batch
-            if r.offset >= first
-        ]
+        held = [Record(topic, partition, r.offset, r.timestamp, r.key, r.value, r.headers) for r in batch]
+        records += held if held and held[0].offset >= first else [r for r in held if r.offset >= first]
         if len(records) >= max_records:
             break
     result._update_position()  # noqa: SLF001 -- as after its own reading

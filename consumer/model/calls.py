@@ -314,7 +314,9 @@ def _advanced(progress: Progress, event: CallEvent, status: Status) -> tuple[Pro
 
 def _whole(amount: float | None, parts: int) -> int:
     """Count an amount in so many parts; what is beyond all sense neither takes anything back nor outgrows a row."""
-    return round(min(max(amount, 0.0), MOST) * parts) if amount else 0
+    if amount is None or amount <= 0:
+        return 0
+    return round(amount * parts) if amount <= MOST else round(MOST * parts)
 
 
 def _greatest(figures: Figures, new: tuple[int, int, int]) -> Figures:
