@@ -20,6 +20,7 @@ from consumer.correlate.cohorts import Cohorts, hash_of
 from consumer.correlate.due import FORGET, Due
 from consumer.correlate.heard_of import HeardOf
 from consumer.correlate.room import AT_HAND
+from consumer.correlate.rows import Rows, State
 from consumer.model.calls import Call
 from consumer.model.identity import call_key
 from consumer.model.scopes import Key
@@ -35,8 +36,6 @@ CREATE INDEX IF NOT EXISTS by_number ON calls (number) WHERE number IS NOT NULL;
 CREATE TABLE IF NOT EXISTS applied (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 {cohorts.SCHEMA}{due.SCHEMA}"""
 COLUMNS = "id, state"
-ENDED = "UPDATE calls SET cohort = NULL, due = ?, state = ? WHERE id = ?"
-"""By far the most frequent change of a row. It leaves out the number, which would be indexed anew even where it stays."""
 LOOKED_UP_AT_ONCE = 100
 HOUR_SECONDS = 3_600
 BLOCKS_AT_ONCE = 16
@@ -153,41 +152,30 @@ class Calls:
 
     def save(self, connection: sqlite3.Connection) -> bool:
         """Write what changed, or a part of it, into the open transaction; says whether more is left."""
-        new, changed, ended, moved = [], [], [], []
+        rows = Rows([], [], [], [], [])
         known = self._known
         for _ in range(min(len(self._changed), self.saved_at_once)):
             kept = self._changed.popleft()
-            call, before, row_id = kept.call, kept.saved, kept.row_id
+            call, before = kept.call, kept.saved
             assert call is not None  # it has changed
-            name, state = (
-                (call.account, call.call_id),
-                bytearray(_encode(call)),
-            )  # for bytes, sqlite3 looks for an adapter each time
             self._waiting += _waits(call) - _waits(before)
+            state = State(_encode(call))
             if before is None:
-                row_id = kept.row_id = self._next_id
-                self._next_id += 1
-                self._count += 1
-                hashed, columns = crc32(call_key(*name)), self._columns(call)
-                new.append((row_id, hashed, *columns, state))
-                self.heard_of.add(hashed)
-                self._due.note(row_id, columns[-1])
+                self._save_new(kept, call, state, rows)
             elif _stays(before, call):
-                changed.append((state, row_id))
+                rows.stays.append((state, kept.row_id))
             elif _ends(before, call):
                 forget_at = self._forget_hour(call)
-                ended.append((forget_at, state, row_id))
-                self._due.note(row_id, forget_at)
+                rows.ended.append((forget_at, state, kept.row_id))
+                self._due.note(kept.row_id, forget_at)
             else:
                 columns = self._columns(call)
-                moved.append((*columns, state, row_id))
-                self._due.note(row_id, columns[-1])
+                rows.moved.append((*columns, state, kept.row_id))
+                self._due.note(kept.row_id, columns[-1])
             kept.saved = call
+            name = call.account, call.call_id
             known[name] = known.pop(name)  # what has just changed goes to the end, where it stays longest
-        connection.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?)", new)
-        connection.executemany("UPDATE calls SET state = ? WHERE id = ?", changed)
-        connection.executemany(ENDED, ended)
-        connection.executemany("UPDATE calls SET cohort = ?, number = ?, due = ?, state = ? WHERE id = ?", moved)
+        rows.write(connection)
         self._cohorts.save(connection)
         self._due.save(connection)
         if self._changed:
@@ -202,6 +190,19 @@ class Calls:
         self._forgotten.clear()
         self._make_room()
         return False
+
+    def _save_new(self, kept: Kept, call: Call, state: State, rows: Rows) -> None:
+        row_id = kept.row_id = self._next_id
+        self._next_id += 1
+        self._count += 1
+        hashed = crc32(call_key(call.account, call.call_id))
+        self.heard_of.add(hashed)
+        cohort, number, due_at = self._columns(call)
+        if cohort is number is None:
+            rows.over.append((row_id, hashed, due_at, state))
+        else:
+            rows.new.append((row_id, hashed, cohort, number, due_at, state))
+        self._due.note(row_id, due_at)
 
     def waiting(self, account: str, key: Key, *, limit: int) -> Iterator[list[Call]]:
         """Give the calls that wait and may be under a scope key, out of ``limit`` rows at a time.
@@ -301,14 +302,14 @@ class Calls:
         return kept
 
     def _columns(self, call: Call) -> _Columns:
-        """What a call's row is found by: by its number only once it has ended.
+        """What a call's row is found by: once it has ended only by its id, whether or not its number is left in place.
 
         A call that is being dialled mostly waits again or ends within minutes; until it does its row is left in place.
         """
+        if _is_over(call):
+            return None, None, self._forget_hour(call)
         account = call.account
         number = hash_of("number", account, call.number) if call.number else None
-        if _is_over(call):
-            return None, number, self._forget_hour(call)
         carry_at = int((call.kept_at + self._keeping.carry_seconds) // HOUR_SECONDS)
         return self._cohorts.of(account, call.campaign_id, call.agent_id), number, carry_at
 

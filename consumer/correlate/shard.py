@@ -4,7 +4,7 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from consumer.correlate import calls, metrics, scans, stopping, totals
@@ -68,6 +68,7 @@ class _Carried(NamedTuple):
 
 
 _name: Callable[[Outline | _Carried], CallName] = attrgetter("account", "call_id")
+_account_and_type: Callable[[CallEvent], tuple[str, str]] = attrgetter("account", "type")
 
 
 class CorrelateShard:
@@ -126,7 +127,7 @@ class CorrelateShard:
         if told:
             self._keeper.reached(told[-1].logged_at)  # the broker's times only grow in a partition
         if live:
-            metrics.count_events(Counter([(event.account, event.type) for event, _, _ in news]))
+            metrics.count_events(Counter(map(_account_and_type, map(itemgetter(0), news))))
             self._apply_again_what_is_not_known()
         return outputs
 

@@ -29,7 +29,7 @@ class Slices:
 
         ``fit`` is to be told of each part before the next is asked for.
         """
-        ends = list(accumulate((RECORD_BYTES + len(record.value or b"") for record in records), initial=0))
+        ends = list(accumulate([RECORD_BYTES + len(record.value or b"") for record in records], initial=0))
         topic = records[0].topic if records else ""
         for first, end, live in ((0, boundary, False), (boundary, len(records), True)):
             start = first

@@ -42,7 +42,8 @@ NEWS = frozenset(
 )
 """Where a look into the history says more than is known: (status known, rank seen)."""
 SEEN_BYTES = 8
-_OF_BODY = slice(len(BODY), len(BODY) + 2 * SEEN_BYTES)
+_LEAST_BODY = len(BODY) + 2 * SEEN_BYTES
+_OF_BODY = slice(len(BODY), _LEAST_BODY)
 MOST_SEEN_BYTES = SEEN_EVENTS * SEEN_BYTES
 HISTORY = 64
 OFFSET_BYTES = 8
@@ -179,9 +180,9 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 def event_hash(event_id: str) -> bytes:
     """Shorten an event id for the call's memory of what it has seen; the id of a body is a hash already."""
-    if event_id.startswith(BODY):
+    if event_id.startswith(BODY) and len(event_id) >= _LEAST_BODY:
         try:
-            return unhexlify(event_id[_OF_BODY]).ljust(SEEN_BYTES)
+            return unhexlify(event_id[_OF_BODY])
         except ValueError:
             pass  # somebody else's id
     return blake2b(event_id.encode(), digest_size=SEEN_BYTES).digest()

@@ -1,0 +1,35 @@
+"""Rows of calls that are to be written, sorted by what of them changes: each index that stays as it is costs nothing."""
+
+import sqlite3
+from typing import NamedTuple
+
+NEW = "INSERT INTO calls (id, hash, cohort, number, due, state) VALUES (?, ?, ?, ?, ?, ?)"
+OVER = "INSERT INTO calls (id, hash, due, state) VALUES (?, ?, ?, ?)"
+STAYS = "UPDATE calls SET state = ? WHERE id = ?"
+ENDED = "UPDATE calls SET cohort = NULL, due = ?, state = ? WHERE id = ?"
+MOVED = "UPDATE calls SET cohort = ?, number = ?, due = ?, state = ? WHERE id = ?"
+
+State = bytearray
+"""A call as it is stored. For ``bytes``, as for None, sqlite3 looks for an adapter each time, as long as the rest takes."""
+
+
+class Rows(NamedTuple):
+    """New rows, those of calls whose whole life was heard of at once, and changed ones.
+
+    ``stays``: nothing else changes. ``ended``: by far the most frequent change; it leaves out the number, which would be
+    indexed anew even where it stays. ``moved``: anything else.
+    """
+
+    new: list[tuple[int, int, int | None, int | None, int, State]]
+    over: list[tuple[int, int, int, State]]
+    stays: list[tuple[State, int]]
+    ended: list[tuple[int, State, int]]
+    moved: list[tuple[int | None, int | None, int, State, int]]
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write them into the open transaction."""
+        connection.executemany(NEW, self.new)
+        connection.executemany(OVER, self.over)
+        connection.executemany(STAYS, self.stays)
+        connection.executemany(ENDED, self.ended)
+        connection.executemany(MOVED, self.moved)
