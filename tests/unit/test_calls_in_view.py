@@ -10,7 +10,7 @@ from consumer.correlate.calls import SCHEMA, Calls, Keeping
 from consumer.correlate.due import FORGET
 from consumer.correlate.keep import QUIET_SECONDS, Keeper
 from consumer.kafka.view import View
-from consumer.model.calls import Call, fold
+from consumer.model.calls import Call, carried_on, fold
 from consumer.model.status import Status
 from tests.unit.values import ACCOUNT, event, folded, waiting_call
 
@@ -266,6 +266,28 @@ def test_a_call_that_waits_again_after_it_was_saved_as_over_is_found_and_written
     assert everything_waiting(calls, ("number", "+15550000001")) == ["call-1"]
     keeper = Keeper(Calls(view.connection, KEEPING), KEEPING)
     assert [call.call_id for call in keeper.work(now=4.6 * DAY)] == ["call-1"]
+
+
+def test_a_call_that_was_written_anew_is_due_again_only_after_that(view: View) -> None:
+    waits = waiting_call(logged_at=DAY)
+    calls = keep(view, waits)
+    assert [call.call_id for call in Keeper(calls, KEEPING).work(now=4.6 * DAY)] == ["call-1"]
+    calls.put(carried_on(waits, waits, 4.6 * DAY), waits)
+    save(calls, view)
+    calls = Calls(view.connection, KEEPING)
+    assert Keeper(calls, KEEPING).work(now=8 * DAY) == []
+    assert [call.call_id for call in Keeper(calls, KEEPING).work(now=8.2 * DAY)] == ["call-1"]
+
+
+def test_calls_are_counted_before_they_are_saved(view: View) -> None:
+    waits = waiting_call("call-1")
+    calls = keep(view, waits)
+    calls.put(waiting_call("call-2"), None)
+    assert calls.count() == (2, 2)
+    calls.put(fold(waits, event("e", Status.COMPLETED, attempt=0)), waits)
+    assert calls.count() == (2, 1)
+    save(calls, view)
+    assert calls.count() == (2, 1)
 
 
 def test_calls_of_many_blocks_are_forgotten_when_each_is_due_and_not_before(view: View) -> None:

@@ -35,6 +35,7 @@ def test_what_no_call_can_cost_is_counted_and_summed_up_like_anything_else(told:
             attempt=0,
             duration_seconds=told,
             cost=told,
+            connected=True,
             analysis={"score": 1e12},
             logged_at=float(MINUTE),
             position=Position("call-events", 0, n),
@@ -53,6 +54,6 @@ def test_what_no_call_can_cost_is_counted_and_summed_up_like_anything_else(told:
     each = min(max(told, 0.0), MOST)
     assert summed.figures.get("seconds", 0.0) == pytest.approx(CALLS * each)
     assert summed.figures.get("cost", 0.0) == pytest.approx(CALLS * each)
-    assert summed.figures["finished"] == CALLS
+    assert (summed.figures["finished"], summed.figures["connected"]) == (CALLS, CALLS)
     assert summed.sums["score"] == pytest.approx(CALLS * 1e12)
     assert Calls(view).get(ACCOUNT, "call-7") is not None
