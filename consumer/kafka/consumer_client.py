@@ -15,6 +15,7 @@ from consumer.kafka.errors import Stalled
 from consumer.kafka.taking import take_fetched, wait_for_fetched
 from consumer.kafka.topic_ids import topic_ids
 from consumer.kafka.translate import translated
+from consumer.model.outline import Logged
 
 logger = logging.getLogger(__name__)
 
@@ -26,21 +27,11 @@ FETCH_ALL_BYTES = 8 * FETCH_BYTES
 """What is fetched ahead: of one partition, and at once. Dozens of partitions would else fill memory by themselves."""
 
 
-class LogRecord(Protocol):
-    """A record as it was read. ``timestamp`` is the broker's, in milliseconds."""
+class LogRecord(Logged, Protocol):
+    """A record as it was read, with its key and headers."""
 
     @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
     def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 

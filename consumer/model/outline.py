@@ -56,7 +56,7 @@ class Outline(_Outline, frozen=True, gc=False):
     def raw(self) -> Mapping[str, Any]:
         return self._detail("raw")
 
-    @property  # type: ignore[misc]  # as above
+    @property  # type: ignore[misc]  # in the place of a field that stays empty
     def position(self) -> Position | None:
         logged = self.logged
         return Position(logged.topic, logged.partition, logged.offset) if logged else None
