@@ -342,8 +342,7 @@ def _stays(before: Call, call: Call) -> bool:
         before.number is call.number
         and before.campaign_id is call.campaign_id
         and before.agent_id is call.agent_id
-        and before.carried_at == call.carried_at
-        and before.first_at == call.first_at
+        and before.kept_at == call.kept_at
         and not _is_over(before)
         and not _is_over(call)
     )

@@ -1,4 +1,4 @@
-"""A webhook may name any number, and none may keep the events behind it from being counted."""
+"""What the totals of a partition count between two saves, whatever webhooks tell."""
 
 import sqlite3
 
@@ -10,10 +10,10 @@ from consumer.correlate.totals import SCHEMA, Totals
 from consumer.guard.sums import SCHEMA as SUMS_SCHEMA
 from consumer.guard.sums import Sums
 from consumer.model.calls import MOST, fold
-from consumer.model.events import Position
+from consumer.model.events import CallEvent, Position
 from consumer.model.status import Status
-from consumer.model.totals import Measure, ScopeTotals, decode_totals, encode_totals
-from tests.unit.values import ACCOUNT, event
+from consumer.model.totals import Measure, ScopeTotals, decode_totals, encode_totals, figures_gained
+from tests.unit.values import ACCOUNT, event, folded
 
 GREATEST = 1e15
 """That ingest takes from a webhook."""
@@ -57,3 +57,37 @@ def test_what_no_call_can_cost_is_counted_and_summed_up_like_anything_else(told:
     assert (summed.figures["finished"], summed.figures["connected"]) == (CALLS, CALLS)
     assert summed.sums["score"] == pytest.approx(CALLS * 1e12)
     assert Calls(view).get(ACCOUNT, "call-7") is not None
+
+
+def at(offset: int, event_id: str, status: Status, call_id: str) -> CallEvent:
+    position = Position("call-events", 0, offset)
+    return event(
+        event_id, status, call_id=call_id, attempt=0, campaign_id="k", logged_at=float(MINUTE), position=position
+    )
+
+
+def test_that_as_many_calls_came_as_went_is_said_too() -> None:
+    view = sqlite3.connect(":memory:")
+    view.executescript(SCHEMA)
+    totals = Totals(view, source=0)
+    totals.live(True)
+    goes, comes = at(0, "1", Status.REGISTERED, "goes"), at(1, "2", Status.REGISTERED, "comes")
+    end, waits = at(2, "3", Status.FAILED, "goes"), folded(goes)
+    said = []
+    for told in ([(goes, None, waits)], [(comes, None, folded(comes)), (end, waits, folded(goes, end))]):
+        totals.add(told)
+        totals.save(view)
+        said += [(one.open, one.offset) for one in totals.to_publish() if one.kind == "campaign" and one.minute is None]
+        totals.save(view)
+    assert said == [(1, 0), (1, 2)]
+
+
+@pytest.mark.parametrize("attempts", [(None, 0), (0, None), (0, 1)])
+def test_what_events_have_cost_adds_up_to_what_the_call_did(attempts: tuple[int | None, int | None]) -> None:
+    first, second = (
+        event(f"e{cost}", Status.RETRY, attempt=n, cost=cost) for n, cost in zip(attempts, (2.0, 3.0), strict=True)
+    )
+    before, after = folded(first), folded(first, second)
+    gained = [figures_gained(None, before), figures_gained(before, after)]
+    assert tuple(map(sum, zip(*gained, strict=True))) == after.amounts
+    assert after.cost == (5.0 if attempts == (0, 1) else 3.0)
