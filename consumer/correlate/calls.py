@@ -36,7 +36,7 @@ CREATE INDEX IF NOT EXISTS by_number ON calls (number) WHERE number IS NOT NULL;
 CREATE TABLE IF NOT EXISTS applied (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 {cohorts.SCHEMA}{due.SCHEMA}"""
 COLUMNS = "id, state"
-LOOKED_UP_AT_ONCE = 100
+LOOKED_UP_AT_ONCE, FEW = 100, 10
 HOUR_SECONDS = 3_600
 BLOCKS_AT_ONCE = 16
 
@@ -79,7 +79,7 @@ class Calls:
     def __init__(
         self, connection: sqlite3.Connection, keeping: Keeping = DEFAULT_KEEPING, *, at_hand: int = AT_HAND
     ) -> None:
-        """Continue with the calls in the file; about ``at_hand`` of them are kept in memory too."""
+        """Continue with the calls in the file; about ``at_hand`` of them stay in memory too, or all that wait to be saved."""
         self._connection = connection
         self._keeping = keeping
         self._at_hand = at_hand
@@ -103,6 +103,7 @@ class Calls:
         return len(self._changed)
 
     def get(self, account: str, call_id: str) -> Call | None:
+        self._make_room()
         name = (account, call_id)
         self._load({name} - self._known.keys())
         kept = self._known.get(name)
@@ -113,6 +114,7 @@ class Calls:
 
         Where there is none of a name, the first ``change`` has to follow before anything else does.
         """
+        self._make_room()
         known = self._known
         found = list(map(known.get, names))
         missing = {name for name, kept in zip(names, found, strict=True) if kept is None}
@@ -125,7 +127,9 @@ class Calls:
         hashes = [hashed for name in names if self.heard_of.may_hold(hashed := crc32(call_key(*name)))]
         for start in range(0, len(hashes), LOOKED_UP_AT_ONCE):
             some = hashes[start : start + LOOKED_UP_AT_ONCE]
-            found = self._connection.execute(LOOK_UP if len(some) == LOOKED_UP_AT_ONCE else _look_up(len(some)), some)
+            look_up = LOOK_UP_FEW if len(some) <= FEW else LOOK_UP  # each other statement would be kept by each view
+            some += some[:1] * ((FEW if len(some) <= FEW else LOOKED_UP_AT_ONCE) - len(some))
+            found = self._connection.execute(look_up, some)
             for row in found:
                 self._read(row)
 
@@ -142,6 +146,9 @@ class Calls:
         if call is not before:
             if before is kept.saved:
                 self._changed.append(kept)
+                if before is not None:
+                    name, known = (call.account, call.call_id), self._known
+                    known[name] = known.pop(name, kept)  # what changes goes to the end, where it stays longest
             kept.call = call
 
     def forget(self, call: Call) -> None:
@@ -153,7 +160,6 @@ class Calls:
     def save(self, connection: sqlite3.Connection) -> bool:
         """Write what changed, or a part of it, into the open transaction; says whether more is left."""
         rows = Rows([], [], [], [], [])
-        known = self._known
         for _ in range(min(len(self._changed), self.saved_at_once)):
             kept = self._changed.popleft()
             call, before = kept.call, kept.saved
@@ -173,8 +179,6 @@ class Calls:
                 rows.moved.append((*columns, state, kept.row_id))
                 self._due.note(kept.row_id, columns[-1])
             kept.saved = call
-            name = call.account, call.call_id
-            known[name] = known.pop(name)  # what has just changed goes to the end, where it stays longest
         rows.write(connection)
         self._cohorts.save(connection)
         self._due.save(connection)
@@ -188,7 +192,6 @@ class Calls:
             [("known", self._count), ("waiting", self._waiting)],
         )
         self._forgotten.clear()
-        self._make_room()
         return False
 
     def _save_new(self, kept: Kept, call: Call, state: State, rows: Rows) -> None:
@@ -248,7 +251,7 @@ class Calls:
         return int(row[0]) if row else None
 
     def _make_room(self) -> None:
-        """Let go of the calls that nobody has asked for longest, unless they wait to be saved."""
+        """Let go of the calls that have not changed for longest, unless they wait to be saved."""
         too_many = len(self._known) - self._at_hand
         if too_many > 0:
             for name, kept in list(islice(self._known.items(), too_many)):
@@ -366,4 +369,4 @@ def _look_up(count: int) -> str:
     return f"SELECT {COLUMNS} FROM calls WHERE hash IN ({','.join('?' * count)})"  # noqa: S608 -- our own words
 
 
-LOOK_UP = _look_up(LOOKED_UP_AT_ONCE)
+LOOK_UP, LOOK_UP_FEW = _look_up(LOOKED_UP_AT_ONCE), _look_up(FEW)

@@ -1,6 +1,6 @@
 """What the correlator counts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cache
 
 from prometheus_client import Counter
@@ -11,9 +11,9 @@ UNREADABLE = Counter("callbreaker_events_unreadable", "Records of call-events th
 DECISIONS = Counter("callbreaker_decisions", "Decisions to stop a call, written to terminations.", ["account"])
 
 
-def count_events(counted: Mapping[tuple[str, str], int]) -> None:
-    """Count folded events by account and type, a batch at a time."""
-    for (account, kind), n in counted.items():
+def count_events(counted: Iterable[tuple[tuple[str, str], int]]) -> None:
+    """Count so many folded events by account and type."""
+    for (account, kind), n in counted:
         _events(account, kind).inc(n)
 
 

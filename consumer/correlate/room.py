@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 UNSAVED_EVENTS, UNSAVED_CALLS, LEAST_UNSAVED = 120_000, 40_000, 100
-AT_HAND, LEAST_AT_HAND = 20_000, 300
+AT_HAND, LEAST_AT_HAND = 60_000, 400
 CACHE_KIBIBYTES, LEAST_CACHE_KIBIBYTES = 32 * 1_024, 768
 
 
@@ -11,8 +11,7 @@ class Room(NamedTuple):
     """What one partition may take.
 
     It is saved after ``unsaved_events``, so that what many events did to a call is written once, or when ``unsaved_calls``
-    have changed, which is what takes memory: about 1 KB a call. ``at_hand`` of those heard of last stay in memory after it,
-    and ``cache_kibibytes`` of the file.
+    have changed. ``at_hand`` calls are in memory, those among them, about 1 KB each, and ``cache_kibibytes`` of the file.
     """
 
     unsaved_events: int = UNSAVED_EVENTS

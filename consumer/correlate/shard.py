@@ -2,9 +2,8 @@
 
 import logging
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import NamedTuple
 
 from consumer.correlate import calls, metrics, scans, stopping, totals
@@ -68,7 +67,6 @@ class _Carried(NamedTuple):
 
 
 _name: Callable[[Outline | _Carried], CallName] = attrgetter("account", "call_id")
-_account_and_type: Callable[[CallEvent], tuple[str, str]] = attrgetter("account", "type")
 
 
 class CorrelateShard:
@@ -127,7 +125,6 @@ class CorrelateShard:
         if told:
             self._keeper.reached(told[-1].logged_at)  # the broker's times only grow in a partition
         if live:
-            metrics.count_events(Counter(map(_account_and_type, map(itemgetter(0), news))))
             self._apply_again_what_is_not_known()
         return outputs
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from consumer.correlate import metrics
 from consumer.model.calls import MILLION, Call
 from consumer.model.events import CallEvent
 from consumer.model.standing import Standing
@@ -47,8 +48,8 @@ Told = tuple[CallEvent, Call | None, Call]
 """An event, and its call before and after it."""
 Stands = tuple[bool, Standing, Standing, Status | None, bool, bool]
 """Whether a call is new, where it stood and stands, the status told, and whether it was and is connected."""
-Did = tuple[Crowd, Stands, str | None, str | None, str | None]
-"""What an event did: its crowd, where the call stands by it, and the campaign, agent and number that were known before it."""
+Did = tuple[Crowd, Stands, str, str | None, str | None, str | None]
+"""What an event did: its crowd, where the call stands by it, its type, and what campaign, agent and number were known."""
 RowName = tuple[ScopeName, int]
 """A scope and a minute."""
 
@@ -129,7 +130,7 @@ class Totals:
             number, number_known = (after.number, known.number) if numbers else (None, None)
             crowd = after.account, after.campaign_id, after.agent_id, number, event.logged_at // MINUTE_SECONDS
             stands = before is None, was.standing, now.standing, event.status, known.connected, after.connected
-            did.append((crowd, stands, known.campaign_id, known.agent_id, number_known))
+            did.append((crowd, stands, event.type, known.campaign_id, known.agent_id, number_known))
             if now.figures is not was.figures:
                 self._add_figures(crowd, *figures_gained(before, after))
             if self._measures:
@@ -150,6 +151,8 @@ class Totals:
 
     def _settle(self) -> None:
         """Enter what has been counted into the rows of its scopes."""
+        if self._live:
+            metrics.count_events(((crowd[0], kind), times) for (crowd, _, kind, *_), times in self._did.items())
         tallies, begun_to_wait = self._tallied()
         for crowd, tally in tallies.items():
             minute = int(crowd[-1]) * MINUTE_SECONDS
@@ -173,7 +176,7 @@ class Totals:
         """Give what each crowd gained, and by how many more of it wait, where any began to or ceased to."""
         tallies: dict[Crowd, list[int]] = {}
         begun_to_wait: Counter[Crowd] = Counter()
-        for (crowd, stands, *names_known), times in self._did.items():
+        for (crowd, stands, _, *names_known), times in self._did.items():
             is_new, was, now, status, was_connected, connected = stands
             tally = tallies.get(crowd)
             if tally is None:

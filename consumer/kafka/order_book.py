@@ -20,7 +20,7 @@ from consumer.kafka.order_fold import Change, Entry, Fold, Forgotten
 from consumer.kafka.order_index import NameIndex
 from consumer.kafka.order_recent import RecentOrders
 from consumer.kafka.order_rows import CALLS, ORDER_ID, decode, schema
-from consumer.kafka.view import NO_STAMPS, Offsets, View, log_thrown_away
+from consumer.kafka.view import NO_STAMPS, Offsets, View, log_thrown_away, open_file
 from consumer.model.calls import Call
 from consumer.model.controls import Controls
 from consumer.model.limits import Subject
@@ -50,7 +50,7 @@ class StoredOrderBook:
         *,
         cluster_id: str = "",
         decision_ttl: Mapping[str, float] | None = None,
-        connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
+        connect: Callable[..., sqlite3.Connection] = open_file,
     ) -> None:
         """Go on with what a file holds.
 

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from consumer.kafka import metrics
 
@@ -41,6 +42,29 @@ NO_STAMPS: Offsets = {}
 NOTHING_BESIDE: Mapping[str, str] = {}
 
 
+class _Connection(sqlite3.Connection):
+    """A connection whose statements over many rows share a cursor.
+
+    Of each new cursor sqlite3 keeps a weak reference, and they were most of what the garbage collector went through.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._writing = self.cursor()
+
+    def executemany(self, sql: str, rows: Iterable[Any], /) -> sqlite3.Cursor:
+        return self._writing.executemany(sql, rows)
+
+    def close(self) -> None:
+        self._writing.close()  # its statement would keep the file open, and the journal beside it
+        super().close()
+
+
+def open_file(path: Path, **options: Any) -> sqlite3.Connection:
+    """Open an SQLite file, with the options of ``sqlite3.connect``."""
+    return sqlite3.connect(path, factory=_Connection, **options)
+
+
 class View:
     """One SQLite file.
 
@@ -55,7 +79,7 @@ class View:
         *,
         cluster_id: str,
         beside: Mapping[str, str] = NOTHING_BESIDE,
-        connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
+        connect: Callable[..., sqlite3.Connection] = open_file,
         cache_kibibytes: int = CACHE_KIBIBYTES,
     ) -> None:
         """Open the file, or make it anew where it cannot be trusted.
