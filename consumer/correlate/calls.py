@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from sys import intern
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
 import msgspec
@@ -21,8 +21,8 @@ from consumer.correlate.due import FORGET, Due
 from consumer.correlate.heard_of import HeardOf
 from consumer.correlate.room import AT_HAND
 from consumer.correlate.rows import Rows, State
-from consumer.model.calls import Call
-from consumer.model.identity import call_key
+from consumer.model.calls import Call, orders_together
+from consumer.model.identity import call_name
 from consumer.model.scopes import Key
 from consumer.model.status import Status
 
@@ -65,9 +65,22 @@ _Columns = tuple[int | None, int | None, int]
 """Cohort, number and due of a row."""
 
 
-class Kept(msgspec.Struct, gc=False):
-    """A call at hand: its row, 0 before it has one, the call as it stands there, and as it stands now."""
+class Identified(Protocol):
+    """What tells of one call."""
 
+    @property
+    def account(self) -> str: ...
+    @property
+    def call_id(self) -> str: ...
+
+
+class Kept(msgspec.Struct, gc=False):
+    """A call at hand: its name, its row, 0 before it has one, the call as it stands there, and as it stands now.
+
+    The name is account and id in one text: a tuple the garbage collector would walk over.
+    """
+
+    name: str
     row_id: int = 0
     saved: Call | None = None
     call: Call | None = None
@@ -84,7 +97,7 @@ class Calls:
         self._keeping = keeping
         self._at_hand = at_hand
         self.saved_at_once = SAVED_AT_ONCE
-        self._known: dict[CallName, Kept] = {}
+        self._known: dict[str, Kept] = {}
         self._changed: deque[Kept] = deque()
         self._forgotten: list[int] = []
         self._count, self._waiting = self._counted()
@@ -104,27 +117,28 @@ class Calls:
 
     def get(self, account: str, call_id: str) -> Call | None:
         self._make_room()
-        name = (account, call_id)
+        name = call_name(account, call_id)
         self._load({name} - self._known.keys())
         kept = self._known.get(name)
         return kept.call if kept else None
 
-    def at_hand(self, names: Sequence[CallName]) -> list[Kept]:
-        """Bring calls to hand, many with one look into the file.
+    def at_hand(self, told: Sequence[Identified]) -> list[Kept]:
+        """Bring the calls that something tells of to hand, many with one look into the file.
 
-        Where there is none of a name, the first ``change`` has to follow before anything else does.
+        Where there is none yet, the first ``change`` has to follow before anything else does.
         """
         self._make_room()
         known = self._known
+        names = [f"{one.account}/{one.call_id}" for one in told]  # ``call_name``, at every event
         found = list(map(known.get, names))
         missing = {name for name, kept in zip(names, found, strict=True) if kept is None}
         self._load(missing)
         for name in missing:
-            known.setdefault(name, Kept())
+            known.setdefault(name, Kept(name))
         return [kept or known[name] for name, kept in zip(names, found, strict=True)]
 
-    def _load(self, names: Iterable[CallName]) -> None:
-        hashes = [hashed for name in names if self.heard_of.may_hold(hashed := crc32(call_key(*name)))]
+    def _load(self, names: Iterable[str]) -> None:
+        hashes = [hashed for name in names if self.heard_of.may_hold(hashed := crc32(name.encode()))]
         for start in range(0, len(hashes), LOOKED_UP_AT_ONCE):
             some = hashes[start : start + LOOKED_UP_AT_ONCE]
             look_up = LOOK_UP_FEW if len(some) <= FEW else LOOK_UP  # each other statement would be kept by each view
@@ -135,10 +149,10 @@ class Calls:
 
     def put(self, call: Call, before: Call | None) -> None:
         """Keep a call; ``before`` is what was given for it."""
-        name = call.name
+        name = call_name(call.account, call.call_id)
         if before is not None and name not in self._known:
             self._load([name])  # others have been looked at since
-        self.change(self._known.get(name) or self._known.setdefault(name, Kept()), call)
+        self.change(self._known.get(name) or self._known.setdefault(name, Kept(name)), call)
 
     def change(self, kept: Kept, call: Call) -> None:
         """Keep a call in the place of what ``at_hand`` gave for it."""
@@ -147,13 +161,15 @@ class Calls:
             if before is kept.saved:
                 self._changed.append(kept)
                 if before is not None:
-                    name, known = (call.account, call.call_id), self._known
-                    known[name] = known.pop(name, kept)  # what changes goes to the end, where it stays longest
+                    known = self._known
+                    known[kept.name] = known.pop(
+                        kept.name, kept
+                    )  # what changes goes to the end, where it stays longest
             kept.call = call
 
     def forget(self, call: Call) -> None:
         """Drop a call that was found by ``due``."""
-        self._forgotten.append(self._known.pop(call.name).row_id)
+        self._forgotten.append(self._known.pop(call_name(call.account, call.call_id)).row_id)
         self._count -= 1
         self._waiting -= call.terminable
 
@@ -198,7 +214,7 @@ class Calls:
         row_id = kept.row_id = self._next_id
         self._next_id += 1
         self._count += 1
-        hashed = crc32(call_key(call.account, call.call_id))
+        hashed = crc32(kept.name.encode())
         self.heard_of.add(hashed)
         cohort, number, due_at = self._columns(call)
         if cohort is number is None:
@@ -297,11 +313,11 @@ class Calls:
     def _read(self, row: tuple[int, bytes]) -> Kept:
         """Bring the call of a row to hand, unless a newer state of it is there already."""
         call = _decode(row[1])
-        name = call.name
+        name = call_name(call.account, call.call_id)
         kept = self._known.get(name)
         if kept is None:
             _share_texts(call)
-            kept = self._known[name] = Kept(row[0], call, call)
+            kept = self._known[name] = Kept(name, row[0], call, call)
         return kept
 
     def _columns(self, call: Call) -> _Columns:
@@ -352,11 +368,13 @@ def _stays(before: Call, call: Call) -> bool:
 
 
 def _share_texts(call: Call) -> None:
-    """Let calls have the texts in common that are the same in many: a fourth of what a call takes in memory."""
+    """Let calls have in common what is the same in many: a fourth of what a call takes in memory."""
     for field in COMMON:
         text = getattr(call, field)
         if text:
             force_setattr(call, field, intern(text))
+    if call.decided:
+        force_setattr(call, "decided", orders_together(call.decided))
 
 
 def save_applied_orders(connection: sqlite3.Connection, offset: int) -> None:

@@ -2,13 +2,12 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from consumer.correlate import calls, metrics, scans, stopping, totals
 from consumer.correlate.ask_rules import NOTHING, Rules
-from consumer.correlate.calls import CallName, Calls, Keeping, Kept, save_applied_orders
+from consumer.correlate.calls import Calls, Keeping, Kept, save_applied_orders
 from consumer.correlate.counting import Counting
 from consumer.correlate.decide import decision, ended, orders_for, scope_decisions
 from consumer.correlate.keep import Keeper
@@ -66,9 +65,6 @@ class _Carried(NamedTuple):
     position: Position
 
 
-_name: Callable[[Outline | _Carried], CallName] = attrgetter("account", "call_id")
-
-
 class CorrelateShard:
     """Folds call events, asks the rules, and joins calls with orders in both directions."""
 
@@ -113,7 +109,7 @@ class CorrelateShard:
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
         self.totals.live(live)
         told = list(_read(records))
-        at_hand = self.calls.at_hand([*map(_name, told)])
+        at_hand = self.calls.at_hand(told)
         outputs: list[OutRecord] = []
         news: list[Told] = []
         for one, kept in zip(told, at_hand, strict=True):

@@ -21,6 +21,7 @@ Every order of the same events gives the same life, within these bounds:
 
 import struct
 from binascii import unhexlify
+from functools import lru_cache
 from hashlib import blake2b
 from sys import intern
 
@@ -47,6 +48,7 @@ _OF_BODY = slice(len(BODY), _LEAST_BODY)
 MOST_SEEN_BYTES = SEEN_EVENTS * SEEN_BYTES
 HISTORY = 64
 OFFSET_BYTES = 8
+SHARED_ORDERS = 1_000
 MOST_PLACES_BYTES = HISTORY * OFFSET_BYTES
 THOUSAND, MILLION = 1_000, 1_000_000
 MOST = 1e9
@@ -175,7 +177,13 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def with_decided(self, orders: tuple[str, ...]) -> "Call":
         """Note the orders for which a termination of this episode has been written."""
-        return msgspec.structs.replace(self, decided=tuple(dict.fromkeys((*self.decided, *orders))))
+        return msgspec.structs.replace(self, decided=orders_together(self.decided, orders))
+
+
+@lru_cache(maxsize=SHARED_ORDERS)
+def orders_together(*lots: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the ids of orders in one tuple, each once: the same one for all the calls that an order stops."""
+    return tuple(dict.fromkeys(order for lot in lots for order in lot))
 
 
 def event_hash(event_id: str) -> bytes:
@@ -256,7 +264,7 @@ def carried_on(known: Call | None, written: Call, logged_at: float) -> Call:
         since=min(known.since, written.since) if same_episode else known.since,
         seen=seen[-MOST_SEEN_BYTES:],
         places=_chained(written.places, known.places, OFFSET_BYTES)[-MOST_PLACES_BYTES:],
-        decided=tuple(dict.fromkeys((*written.decided, *known.decided))) if same_episode else known.decided,
+        decided=orders_together(written.decided, known.decided) if same_episode else known.decided,
         carried_at=logged_at,
     )
 

@@ -33,9 +33,14 @@ def body_event_id(account: str, raw: bytes) -> str:
     return f"{BODY}{h.hexdigest()}"
 
 
+def call_name(account: str, call_id: str) -> str:
+    """Give one text for account and call id, which no other call has. Account names cannot hold the separator."""
+    return f"{account}/{call_id}"
+
+
 def call_key(account: str, call_id: str) -> bytes:
-    """Give the record key of a call's events. Account names cannot hold the separator."""
-    return f"{account}/{call_id}".encode()
+    """Give the record key of a call's events."""
+    return call_name(account, call_id).encode()
 
 
 def partition_of(key: bytes, partitions: int) -> int:
