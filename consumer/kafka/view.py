@@ -8,7 +8,7 @@ shows here is looked at when it is opened; what shows only beside the log, when 
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,8 @@ class _Connection(sqlite3.Connection):
         return self._writing.executemany(sql, rows)
 
     def close(self) -> None:
-        self._writing.close()  # its statement would keep the file open, and the journal beside it
+        with suppress(sqlite3.ProgrammingError):  # closed already
+            self._writing.close()  # its statement would keep the file open, and the journal beside it
         super().close()
 
 
