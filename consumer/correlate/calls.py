@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from sys import intern
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, cast
 from zlib import crc32
 
 import msgspec
@@ -131,6 +131,8 @@ class Calls:
         known = self._known
         names = [f"{one.account}/{one.call_id}" for one in told]  # ``call_name``, at every event
         found = list(map(known.get, names))
+        if all(found):
+            return cast("list[Kept]", found)
         missing = {name for name, kept in zip(names, found, strict=True) if kept is None}
         self._load(missing)
         for name in missing:
