@@ -34,7 +34,7 @@ from benchmarks.world import Size
 
 SIZE = Size(calls=60_000)
 PARTITIONS = {"call_events": 6, "scope_totals": 6, "terminations": 6, "rejected": 6}
-ROUNDS = 4
+ROUNDS = 6
 QUIX_PYTHON = Path(".tools/quix/bin/python")
 QUIX_IS_THERE = QUIX_PYTHON.exists()
 PROFILE_LINES = 25

@@ -11,7 +11,6 @@ def quieten_gc() -> None:
     Nothing of ours makes cycles on a hot path; by default it walks over the whole program many times a second. A look takes
     some 5 ms after 10,000 new objects that stay, and some 30 when it is the turn of those of twenty looks.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 100)
 

@@ -146,6 +146,7 @@ class Service:
         return self._overview.ledger
 
     async def _start(self) -> None:
+        quieten_gc()
         host, settings = self.host, self.settings
         connection = await self._connection()
         topics = topics_of(settings)
@@ -170,7 +171,6 @@ class Service:
         if token:
             keep_token(settings.data_dir, token)
             host.stack.callback(forget_token, settings.data_dir)
-        quieten_gc()
         self.started = Started(url, connection.bootstrap_servers, token)
 
     async def _connection(self) -> Connection:
