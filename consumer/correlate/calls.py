@@ -41,7 +41,7 @@ HOUR_SECONDS = 3_600
 BLOCKS_AT_ONCE = 16
 
 ONGOING = Status.ONGOING
-SAVED_AT_ONCE = 500
+SAVED_AT_ONCE = 250
 COMMON = ("account", "provider", "campaign_id", "agent_id", "from_number")
 
 CallName = tuple[str, str]

@@ -6,7 +6,7 @@ from consumer.correlate.calls import Calls
 from consumer.model.calls import Call
 from consumer.model.orders import OrderRecord
 
-PAGE_CALLS = 100
+PAGE_CALLS = 50
 KEYS_AT_ONCE = 100
 EMPTY_STEPS_AT_ONCE = 16
 """So many steps that come to nothing are one: else many small orders of rules hold up what is given after them."""
