@@ -162,11 +162,9 @@ class Calls:
         if call is not before:
             if before is kept.saved:
                 self._changed.append(kept)
-                if before is not None:
-                    known = self._known
-                    known[kept.name] = known.pop(
-                        kept.name, kept
-                    )  # what changes goes to the end, where it stays longest
+                if before is not None:  # it goes to the end, where it stays longest
+                    self._known.pop(kept.name, None)
+                    self._known[kept.name] = kept
             kept.call = call
 
     def forget(self, call: Call) -> None:
@@ -376,7 +374,7 @@ def _share_texts(call: Call) -> None:
         if text:
             force_setattr(call, field, intern(text))
     if call.decided:
-        force_setattr(call, "decided", orders_together(call.decided))
+        force_setattr(call, "decided", orders_together((), call.decided))
 
 
 def save_applied_orders(connection: sqlite3.Connection, offset: int) -> None:

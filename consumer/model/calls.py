@@ -181,9 +181,9 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 @lru_cache(maxsize=SHARED_ORDERS)
-def orders_together(*lots: tuple[str, ...]) -> tuple[str, ...]:
+def orders_together(earlier: tuple[str, ...], later: tuple[str, ...]) -> tuple[str, ...]:
     """Give the ids of orders in one tuple, each once: the same one for all the calls that an order stops."""
-    return tuple(dict.fromkeys(order for lot in lots for order in lot))
+    return tuple(dict.fromkeys((*earlier, *later)))
 
 
 def event_hash(event_id: str) -> bytes:

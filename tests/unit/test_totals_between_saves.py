@@ -6,6 +6,7 @@ import pytest
 
 from consumer.correlate.calls import SCHEMA as CALLS_SCHEMA
 from consumer.correlate.calls import Calls
+from consumer.correlate.metrics import EVENTS
 from consumer.correlate.totals import SCHEMA, Totals
 from consumer.guard.sums import SCHEMA as SUMS_SCHEMA
 from consumer.guard.sums import Sums
@@ -91,3 +92,20 @@ def test_what_events_have_cost_adds_up_to_what_the_call_did(attempts: tuple[int 
     gained = [figures_gained(None, before), figures_gained(before, after)]
     assert tuple(map(sum, zip(*gained, strict=True))) == after.amounts
     assert after.cost == (5.0 if attempts == (0, 1) else 3.0)
+
+
+def test_events_are_counted_once_and_what_is_only_read_again_is_not() -> None:
+    view = sqlite3.connect(":memory:")
+    view.executescript(SCHEMA)
+    totals = Totals(view, source=0)
+    told = [event(f"e{n}", Status.REGISTERED, call_id=f"counted-{n}", account="counted") for n in range(5)]
+    news = [(one, None, fold(None, one)) for one in told]
+    counter = EVENTS.labels("counted", told[0].type)
+    totals.live(False)
+    totals.add(news[:2])
+    totals.live(True)
+    totals.add(news[2:4])
+    totals.add(news[4:])
+    totals.save(view)
+    totals.save(view)
+    assert counter._value.get() == 3
