@@ -45,7 +45,8 @@ NOTHING_BESIDE: Mapping[str, str] = {}
 class _Connection(sqlite3.Connection):
     """A connection whose statements over many rows share a cursor.
 
-    Of each new cursor sqlite3 keeps a weak reference, and they were most of what the garbage collector went through.
+    Of each new cursor sqlite3 keeps a weak reference, over which the garbage collector walks. Rows must be there, or
+    come from something that writes no rows itself.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
