@@ -101,7 +101,7 @@ class Course:
         if not wanting and not self._guard.counts:
             self._note(event, place, begun=begun)
             return
-        before = self.lives.met((event.account, event.call_id), now)
+        before = self.lives.met(event.name, now)
         after = fold(before, event)
         if after is before:
             self.duplicates += 1

@@ -8,6 +8,7 @@ from sys import intern
 
 from consumer.model.calls import HISTORY_SOURCE, SEEN_BYTES, SEEN_EVENTS, Call, event_hash, fold
 from consumer.model.events import CallEvent
+from consumer.model.identity import call_name
 from consumer.model.status import FINAL, EventType, Status
 
 Told = tuple[EventType, Status | None, int | None, float | None, float | None, float | None, bool, str, float]
@@ -56,6 +57,11 @@ class Life:
         life = cls(call.account, call.call_id, call.provider)
         life.be(call)
         return life
+
+    @property
+    def name(self) -> str:
+        """The name of the call."""
+        return call_name(self.account, self.call_id)
 
     def be(self, call: Call) -> None:
         """Stand as ``call`` does, with nothing waiting."""

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from consumer.backtest.life import Life
-from consumer.correlate.calls import CallName
 from consumer.model.calls import Call
 from consumer.model.events import CallEvent
+from consumer.model.identity import call_name
 from consumer.model.over import ScopeName
 from consumer.model.scopes import Scope
 
@@ -21,20 +21,20 @@ class Lives:
 
     def __init__(self, forget_seconds: float) -> None:
         self._forget_seconds = forget_seconds
-        self._lives: dict[CallName, Life] = {}
-        self._unfolded: dict[str, dict[CallName, Life]] = {}
-        self._named: dict[ScopeName, dict[CallName, Life]] = {}
+        self._lives: dict[str, Life] = {}
+        self._unfolded: dict[str, dict[str, Life]] = {}
+        self._named: dict[ScopeName, dict[str, Life]] = {}
         self._open: Counter[str] = Counter()
         self._swept_at = 0.0
 
     def __len__(self) -> int:
         return len(self._lives)
 
-    def get(self, name: CallName) -> Call | None:
+    def get(self, name: str) -> Call | None:
         life = self._lives.get(name)
         return None if life is None else self.settle(life)
 
-    def met(self, name: CallName, logged_at: float) -> Call | None:
+    def met(self, name: str, logged_at: float) -> Call | None:
         """Give the call that an event of this time (seconds) meets; None where there is none, or it is forgotten."""
         life = self._lives.get(name)
         if life is None:
@@ -46,11 +46,10 @@ class Lives:
 
     def note(self, event: CallEvent) -> Life | None:
         """Take an event that nobody asks about; gives the call's life, None where it is a repetition."""
-        name = (event.account, event.call_id)
+        name = event.name
         life = self._lives.get(name)
         if life is None or (life.last_at + self._forget_seconds < event.logged_at and not self.settle(life).terminable):
             life = Life(event.account, event.call_id, event.provider)
-            name = (life.account, life.call_id)
             self._lives[name] = life
         else:
             if not life.has_room:
@@ -73,13 +72,13 @@ class Lives:
             before, call = call, life.folded()
             assert call is not None  # it began with an event
             life.be(call)
-            del self._unfolded[life.account][life.account, life.call_id]
+            del self._unfolded[life.account][life.name]
             self._index(life, call, waited=before is not None and before.terminable)
         return call
 
     def put(self, call: Call, before: Call | None) -> None:
         """Keep a call; ``before`` is what was met, or None."""
-        name = (call.account, call.call_id)
+        name = call.name
         life = self._lives.get(name)
         if before is None or life is None:
             life = self._lives[name] = Life.of(call)
@@ -93,12 +92,12 @@ class Lives:
 
     def waiting(self, account: str, scope: Scope) -> list[Call]:
         """Give the calls of a scope that wait."""
-        found: dict[CallName, Life] = {}
+        found: dict[str, Life] = {}
         for key in scope.index_keys():
             if key[0] != "call":
                 found.update(self._named.get((account, key[0], key[1]), {}))
-            elif (life := self._lives.get((account, key[1]))) is not None:
-                found[account, key[1]] = life
+            elif (life := self._lives.get(name := call_name(account, key[1]))) is not None:
+                found[name] = life
         calls = [self.settle(life) for life in found.values()]
         return [call for call in calls if call.terminable]
 
@@ -108,7 +107,7 @@ class Lives:
             self.settle(life)
         return self._open[scope[0]] if scope[1] == "account" else len(self._named.get(scope, ()))
 
-    def forget(self, log_time: float, asked_for: Callable[[CallName], bool]) -> Iterator[Call]:
+    def forget(self, log_time: float, asked_for: Callable[[str], bool]) -> Iterator[Call]:
         """Let go of the calls that no event from ``log_time`` (seconds) on meets; looks once an hour of it.
 
         Gives those that are ``asked_for``.
@@ -130,7 +129,7 @@ class Lives:
         """Let go of a call with events that nobody has asked about."""
         if life.call is not None and life.call.terminable:
             self._open[life.account] -= 1
-        name = (life.account, life.call_id)
+        name = life.name
         del self._unfolded[life.account][name], self._lives[name]
         self._unname(life)
 
@@ -144,8 +143,7 @@ class Lives:
 
     def _name(self, life: Life) -> None:
         """Have a call found by its names."""
-        account, named = life.account, self._named
-        name = (account, life.call_id)
+        account, name, named = life.account, life.name, self._named
         if life.number:
             named.setdefault((account, "number", life.number), {})[name] = life
         if life.campaign_id:
@@ -154,8 +152,7 @@ class Lives:
             named.setdefault((account, "agent", life.agent_id), {})[name] = life
 
     def _unname(self, life: Life) -> None:
-        account = life.account
-        name = (account, life.call_id)
+        account, name = life.account, life.name
         for kind, told in (("number", life.number), ("campaign", life.campaign_id), ("agent", life.agent_id)):
             scope = (account, kind, told or "")
             of_scope = self._named.get(scope)

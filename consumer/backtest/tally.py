@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from consumer.backtest.outcome import Ending, after
-from consumer.correlate.calls import CallName
 from consumer.model.calls import Call
 from consumer.model.orders import Author, Mode, StopOrder, effective_mode
 
@@ -41,10 +40,10 @@ class Tally:
 
     def __init__(self, tested: Iterable[str]) -> None:
         self.rules = {name: RuleTally() for name in tested}
-        self._stopped: dict[CallName, dict[str, Call]] = {}
+        self._stopped: dict[str, dict[str, Call]] = {}
 
     @property
-    def stopped(self) -> Collection[CallName]:
+    def stopped(self) -> Collection[str]:
         """The calls that would have been stopped and of which more may be heard."""
         return self._stopped.keys()
 

@@ -44,9 +44,6 @@ ONGOING = Status.ONGOING
 SAVED_AT_ONCE = 250
 COMMON = ("account", "provider", "campaign_id", "agent_id", "from_number")
 
-CallName = tuple[str, str]
-"""Account and call id."""
-
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Call).decode
 
@@ -75,10 +72,7 @@ class Identified(Protocol):
 
 
 class Kept(msgspec.Struct, gc=False):
-    """A call at hand: its name, its row, 0 before it has one, the call as it stands there, and as it stands now.
-
-    The name is account and id in one text: a tuple the garbage collector would walk over.
-    """
+    """A call at hand: its name, its row, 0 before it has one, the call as it stands there, and as it stands now."""
 
     name: str
     row_id: int = 0
@@ -151,7 +145,7 @@ class Calls:
 
     def put(self, call: Call, before: Call | None) -> None:
         """Keep a call; ``before`` is what was given for it."""
-        name = call_name(call.account, call.call_id)
+        name = call.name
         if before is not None and name not in self._known:
             self._load([name])  # others have been looked at since
         self.change(self._known.get(name) or self._known.setdefault(name, Kept(name)), call)
@@ -162,14 +156,13 @@ class Calls:
         if call is not before:
             if before is kept.saved:
                 self._changed.append(kept)
-                if before is not None:  # it goes to the end, where it stays longest
-                    self._known.pop(kept.name, None)
-                    self._known[kept.name] = kept
+                self._known.pop(kept.name, None)
+                self._known[kept.name] = kept  # at the end, where it stays longest
             kept.call = call
 
     def forget(self, call: Call) -> None:
         """Drop a call that was found by ``due``."""
-        self._forgotten.append(self._known.pop(call_name(call.account, call.call_id)).row_id)
+        self._forgotten.append(self._known.pop(call.name).row_id)
         self._count -= 1
         self._waiting -= call.terminable
 
@@ -313,7 +306,7 @@ class Calls:
     def _read(self, row: tuple[int, bytes]) -> Kept:
         """Bring the call of a row to hand, unless a newer state of it is there already."""
         call = _decode(row[1])
-        name = call_name(call.account, call.call_id)
+        name = call.name
         kept = self._known.get(name)
         if kept is None:
             _share_texts(call)

@@ -4,7 +4,7 @@ Time is the broker's, as the partition's own records tell it. So whether an even
 only, and not on when somebody got round to sweeping.
 """
 
-from consumer.correlate.calls import CallName, Calls, Keeping
+from consumer.correlate.calls import Calls, Keeping
 from consumer.model.calls import Call
 
 AT_ONCE = 500
@@ -21,7 +21,7 @@ class Keeper:
         self._forget_seconds = keeping.forget_seconds
         self._log_time = 0.0
         self._next_at = 0.0
-        self._written: dict[CallName, float] = {}
+        self._written: dict[str, float] = {}
 
     def reached(self, logged_at: float) -> None:
         """Learn the time (seconds) of an event."""

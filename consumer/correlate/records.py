@@ -42,7 +42,9 @@ class Records(NamedTuple):
         return OutRecord(topic.name, topic.partition_of(match.scope_key), match.key, encode_match(match))
 
     def carried(self, call: Call) -> OutRecord:
-        return OutRecord(self.topics.call_events.name, self.partition, call_key(*call.name), encode_carried(call))
+        return OutRecord(
+            self.topics.call_events.name, self.partition, call_key(call.account, call.call_id), encode_carried(call)
+        )
 
     def failure(self, failure: RuleFailure) -> OutRecord:
         position = failure.event.position or Position("", 0, 0)

@@ -28,7 +28,7 @@ from sys import intern
 import msgspec
 
 from consumer.model.events import CallEvent
-from consumer.model.identity import BODY
+from consumer.model.identity import BODY, call_name
 from consumer.model.standing import BEGUN, NOWHERE, OVER, RANK, RETRY, UNNUMBERED, Standing, stand, step
 from consumer.model.status import Status
 
@@ -48,8 +48,8 @@ _OF_BODY = slice(len(BODY), _LEAST_BODY)
 MOST_SEEN_BYTES = SEEN_EVENTS * SEEN_BYTES
 HISTORY = 64
 OFFSET_BYTES = 8
-SHARED_ORDERS = 1_000
 MOST_PLACES_BYTES = HISTORY * OFFSET_BYTES
+SHARED_ORDERS = 1_000
 THOUSAND, MILLION = 1_000, 1_000_000
 MOST = 1e9
 """Of seconds and of the currency, told of one attempt."""
@@ -103,9 +103,9 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     carried_at: float = 0.0
 
     @property
-    def name(self) -> tuple[str, str]:
-        """Account and call id, which no other call has."""
-        return self.account, self.call_id
+    def name(self) -> str:
+        """Account and call id in one text, which no other call has."""
+        return call_name(self.account, self.call_id)
 
     @property
     def history(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import msgspec
 import orjson
 
+from consumer.model.identity import call_name
 from consumer.model.status import EventType, Status
 
 if TYPE_CHECKING:
@@ -87,9 +88,9 @@ class CallEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     position: Position | None = None
 
     @property
-    def name(self) -> tuple[str, str]:
-        """Account and id of the call that the event is of."""
-        return self.account, self.call_id
+    def name(self) -> str:
+        """The name of the call that the event is of."""
+        return call_name(self.account, self.call_id)
 
     @property
     def offset(self) -> int | None:

@@ -34,7 +34,10 @@ def body_event_id(account: str, raw: bytes) -> str:
 
 
 def call_name(account: str, call_id: str) -> str:
-    """Give one text for account and call id, which no other call has. Account names cannot hold the separator."""
+    """Give one text for account and call id, which no other call has: account names cannot hold the separator.
+
+    A tuple would be one more thing for the garbage collector to walk over, for each call at hand.
+    """
     return f"{account}/{call_id}"
 
 

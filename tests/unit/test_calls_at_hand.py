@@ -69,3 +69,14 @@ def test_calls_that_the_same_orders_stop_have_their_names_in_common(view: View) 
     save(calls, view)
     found = Calls(view.connection, KEEPING).at_hand(stopped)
     assert len({id(call.decided) for call in (*stopped, *(kept.call for kept in found if kept.call))}) == 1
+
+
+def test_a_call_that_begins_is_one_call_whatever_is_looked_for_meanwhile(view: View) -> None:
+    calls = Calls(view.connection, KEEPING, at_hand=0)
+    new = waiting_call("new")
+    (kept,) = calls.at_hand([new])
+    assert calls.get(ACCOUNT, "another") is None
+    calls.change(kept, new)
+    changed(calls, new)
+    save(calls, view)
+    assert (calls.count()[0], calls.get(ACCOUNT, "new")) == (1, new.with_decided(("order of new",)))
