@@ -14,7 +14,7 @@ from consumer.kafka.span import open_span
 from consumer.kafka.topics import Topics
 from consumer.model.codec import decode_event
 from consumer.model.events import Position
-from consumer.service.garbage import quieten_gc
+from consumer.service.memory import quieten_gc
 from consumer.settings import Settings, load_rules
 
 

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer
 from benchmarks.children import job_of_this_process, say
 from benchmarks.marks import Mark, between, mark
 from benchmarks.stage import FETCH_BYTES
-from consumer.service.garbage import quieten_gc
+from consumer.service.memory import quieten_gc
 
 GIVE_UP_SECONDS = 120.0
 

@@ -12,7 +12,7 @@ from consumer.kafka.connection import Connection
 from consumer.kafka.producer import Producer
 from consumer.kafka.topics import Topics, ensure_topics
 from consumer.model.accounts import Account, HeaderAuth, WebhookSettings
-from consumer.service.garbage import quieten_gc
+from consumer.service.memory import quieten_gc
 from handlers.providers.table import PROVIDERS
 
 SECRET = "benchmark-secret-1234567890"  # noqa: S105 -- of this benchmark only

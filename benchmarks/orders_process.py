@@ -18,7 +18,7 @@ from consumer.model.codec import decode_order_record, encode_fact, encode_order
 from consumer.model.identity import digest
 from consumer.model.orders import OPT_OUT, Author, Fact, FactKind, StopOrder
 from consumer.model.scopes import Scope
-from consumer.service.garbage import quieten_gc
+from consumer.service.memory import quieten_gc
 
 ACCOUNT = "bench"
 RULE, GUARD, OPERATOR = Author("rule", "opt-out", "1", "c0ffee"), Author("guard", "guard"), Author("operator", "bench")

@@ -32,7 +32,7 @@ from consumer.model.refusals import RefusedError
 from consumer.model.rule_set import RuleSet
 from consumer.model.termination_codec import encode_termination_record
 from consumer.service.assembly import connection_of, rules_of, topics_of
-from consumer.service.garbage import quiet_gc
+from consumer.service.memory import quiet_gc
 from consumer.settings import Settings
 from handlers.providers.table import PROVIDERS
 

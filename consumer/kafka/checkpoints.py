@@ -1,7 +1,8 @@
 """Moving what views have written from their journals into their files, in a thread.
 
 SQLite would do it within a COMMIT, and the event loop would stand still meanwhile: a tenth of a second and more for a
-view of a hundred megabytes. A thread with a connection of its own does it beside the commits instead.
+view of a hundred megabytes. A thread with a connection of its own does it beside the commits instead. It begins the journal
+anew as well, since whoever writes first into one that is empty waits for the disk.
 """
 
 import asyncio
@@ -11,11 +12,16 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from consumer.kafka.view import KEPT_JOURNAL_BYTES, primary_code
+
 logger = logging.getLogger(__name__)
 
 JOURNAL = "-wal"
 DUE_BYTES = 4 * 1024 * 1024
 EVERY_SECONDS = 0.5
+ATTEMPTS = 3
+NO_VERSION = 0
+HEADER_BYTES = 32
 
 
 async def checkpoint_views(folder: Path) -> None:
@@ -49,6 +55,8 @@ def due(folder: Path) -> dict[Path, int]:
 def checkpoint(view: Path) -> None:
     """Move what the journal of one view holds into its file, as far as nobody reads it; a view that is gone stays gone.
 
+    Where all was moved and nobody else writes, the journal begins anew; in the course of some attempts that is likely.
+
     Raises:
         sqlite3.Error: the file cannot be opened or written.
 
@@ -60,4 +68,29 @@ def checkpoint(view: Path) -> None:
             raise
         return
     with closing(connection):
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        connection.execute(f"PRAGMA journal_size_limit = {KEPT_JOURNAL_BYTES}")
+        for _ in range(ATTEMPTS):
+            began = _beginning_of_journal(view)
+            _, written, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if moved == written:
+                _write_nothing(connection)
+            if _beginning_of_journal(view) != began:
+                return  # moving what has been written since would empty it once more
+
+
+def _write_nothing(connection: sqlite3.Connection) -> None:
+    """Write what changes nothing, which begins a journal anew of which all was moved, unless somebody else writes."""
+    try:
+        connection.execute(f"PRAGMA user_version = {NO_VERSION}")
+    except sqlite3.OperationalError as error:
+        if primary_code(error) != sqlite3.SQLITE_BUSY:
+            raise
+
+
+def _beginning_of_journal(view: Path) -> bytes:
+    """Give the header of a view's journal, in which something differs at each beginning (sqlite.org/walformat.html)."""
+    try:
+        with view.with_name(view.name + JOURNAL).open("rb") as journal:
+            return journal.read(HEADER_BYTES)
+    except FileNotFoundError:
+        return b""

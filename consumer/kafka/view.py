@@ -36,6 +36,7 @@ NOT_THE_FILE = frozenset(
     )
 )
 """What SQLite says when something around the file is wrong, which making the file anew would not mend."""
+DAMAGED = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
 Offsets = Mapping[tuple[str, int], int]
 NO_STAMPS: Offsets = {}
@@ -107,7 +108,7 @@ class View:
         try:
             self.connection = self._open(schema, identity)
         except (sqlite3.DatabaseError, ValueError) as error:
-            if isinstance(error, sqlite3.DatabaseError) and _code(error) in NOT_THE_FILE:
+            if isinstance(error, sqlite3.DatabaseError) and primary_code(error) in NOT_THE_FILE:
                 raise
             log_thrown_away(path, str(error))
             remove_view(path)
@@ -228,10 +229,10 @@ def discard_damaged(views: Iterable[View], errors: BaseExceptionGroup[sqlite3.Da
 
 
 def _is_damage(error: BaseException) -> bool:
-    return isinstance(error, sqlite3.DatabaseError) and _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    return isinstance(error, sqlite3.DatabaseError) and primary_code(error) in DAMAGED
 
 
-def _code(error: sqlite3.Error) -> int:
+def primary_code(error: sqlite3.Error) -> int:
     """SQLite's primary result code; the extended one has more in its upper bytes."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 

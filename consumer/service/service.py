@@ -31,13 +31,13 @@ from consumer.kafka.watch import OwnReading
 from consumer.service.address import advertised_url, shown_url
 from consumer.service.assembly import connection_of, topics_of
 from consumer.service.control_metrics import show_controls
-from consumer.service.garbage import quieten_gc
 from consumer.service.health import health_routes
 from consumer.service.held_here import HeldHere
 from consumer.service.host import Host
 from consumer.service.internal_routes import internal_routes
 from consumer.service.listening import DRAIN_SECONDS, listen, runner_of
 from consumer.service.local_token import forget_token, keep_token
+from consumer.service.memory import keep_freed_memory, quieten_gc
 from consumer.service.overview import Overview
 from consumer.service.parts import Parts, node_name
 from consumer.service.peer_proof import PeerProof
@@ -147,6 +147,7 @@ class Service:
 
     async def _start(self) -> None:
         quieten_gc()
+        keep_freed_memory()
         host, settings = self.host, self.settings
         connection = await self._connection()
         topics = topics_of(settings)

@@ -18,9 +18,9 @@ from consumer import logs
 from consumer.ingest.server import WebhookServer
 from consumer.kafka.errors import LogError
 from consumer.kafka.producer import Producer
-from consumer.service.garbage import quieten_gc
 from consumer.service.listening import DRAIN_SECONDS, join, runner_of
 from consumer.service.loop_watch import ending_a_blocked_loop
+from consumer.service.memory import quieten_gc
 from consumer.service.shutdown import ending_on_signal
 from consumer.workers.assignment import Assignment
 from consumer.workers.figures import told

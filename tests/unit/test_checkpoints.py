@@ -43,6 +43,37 @@ async def test_a_long_journal_is_moved_into_its_file_while_the_view_is_written(
     assert again.connection.execute("SELECT count(*) FROM things").fetchone() == (6_001,)
 
 
+def header(path: Path) -> bytes:
+    return path.with_name(path.name + "-wal").read_bytes()[:32]
+
+
+def test_the_next_commit_does_not_have_to_begin_the_journal_anew(tmp_path: Path) -> None:
+    path = tmp_path / "correlate" / "0.sqlite"
+    view = written(path)
+    full = header(path)
+    checkpoint(path)
+    begun = header(path)
+    assert begun != full
+    assert due(tmp_path) == {}
+    with view.transaction({("topic", 0): 6}) as connection:
+        connection.execute("INSERT INTO things VALUES (9999, 'later')")
+    assert header(path) == begun
+    assert View(path, SCHEMA, cluster_id="c").offsets == {("topic", 0): 6}
+
+
+def test_a_view_that_is_being_written_goes_on_undisturbed(tmp_path: Path) -> None:
+    path = tmp_path / "correlate" / "0.sqlite"
+    view = written(path)
+    full = header(path)
+    with view.transaction({("topic", 0): 6}) as connection:
+        connection.execute("INSERT INTO things VALUES (9999, 'later')")
+        checkpoint(path)
+        assert header(path) == full
+    view.close()
+    again = View(path, SCHEMA, cluster_id="c")
+    assert again.connection.execute("SELECT count(*) FROM things").fetchone() == (6_001,)
+
+
 def test_a_short_journal_is_left_alone(tmp_path: Path) -> None:
     View(tmp_path / "correlate" / "0.sqlite", SCHEMA, cluster_id="c")
     assert due(tmp_path) == {}
