@@ -1,35 +1,33 @@
 """From a webhook that makes a rule stop another call until the provider is asked to, while 500 webhooks a second come in.
 
 The deciding event says that somebody opted out; another call to the same number waits. Its way through Kafka:
-``call-events``, ``stop-orders`` (the rule's order), ``stop-orders`` (it is let through), ``terminations``, and the
-acknowledgement of the attempt in ``termination-log``. The same four hops and one acknowledgement are taken with bare
-aiokafka in turns, through the same broker under the same load. What is measured has the HTTP requests at both ends in it too.
+``call-events``, ``stop-orders`` (the rule's order), ``scope-totals`` (how many calls it would stop, from each partition),
+``stop-orders`` (it is let through), ``terminations``, and the acknowledgement of the attempt in ``termination-log``. As many
+hops and one acknowledgement are taken with bare aiokafka in turns, through the same broker under the same load. What is
+measured has the HTTP requests at both ends in it too. The hops and the load are processes of their own, so that neither
+waits for the other's event loop, only for the machine.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import count
-from typing import Any, Self
+from typing import Any
 from unittest.mock import patch
 
-import aiohttp
-import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-
+from benchmarks.children import Child, child
 from benchmarks.dispatch_stage import an_account, campaign_of, playing, roles_running, verdict_figures
 from benchmarks.report import Figure, percentile
 from benchmarks.stage import Stage
-from benchmarks.world import ACCOUNT_NAME, SECRET, PlannedCall, processed, registered
+from benchmarks.webhooks import Webhooks
+from benchmarks.world import ACCOUNT_NAME, PlannedCall, processed, registered
 from consumer.simulate import SimulatedProvider, Told
 from consumer.simulate.calls import TERMINABLE, Call
 
 SAMPLES = 200
 WARM_UP = 20
 EVENTS_PER_SECOND = 500
-AT_ONCE = 10
-HOPS = 4
+HOPS = 5
 PAUSE_SECONDS = 0.05
 GIVE_UP_SECONDS = 20.0
 SETTLED_SECONDS = 3.0
@@ -47,94 +45,43 @@ async def latency(stage: Stage) -> list[Figure]:
         roles = ["correlate", "guard", "terminate", "ingest"]
         async with (
             roles_running(stage, roles, accounts, RULES) as running,
-            _Webhooks(running["ingest"].url) as webhooks,
+            Webhooks(running["ingest"].url) as webhooks,
             _hops(stage) as hops,
         ):
             sampler = _Sampler(provider, webhooks, hops)
             await sampler.prepare()
-            async with asyncio.TaskGroup() as group:
-                load = group.create_task(webhooks.load())
+            async with _load(stage, running["ingest"].url) as load:
                 await asyncio.sleep(SETTLED_SECONDS)
                 await sampler.take(WARM_UP)
                 sampler.bare.clear()
                 sampler.taken.clear()
-                began, sent = time.perf_counter(), webhooks.sent
+                began, sent = time.perf_counter(), (await load.ask("sent"))["sent"]
                 await sampler.take(SAMPLES)
-                rate = (webhooks.sent - sent) / (time.perf_counter() - began)
-                load.cancel()
+                rate = ((await load.ask("sent"))["sent"] - sent) / (time.perf_counter() - began)
         return [*_figures(sampler, rate), *verdict_figures("one call", provider)]
 
 
-class _Webhooks:
-    """Posts webhooks to ingest."""
-
-    def __init__(self, url: str) -> None:
-        self._url = f"{url}/webhooks/{ACCOUNT_NAME}"
-        self._http: aiohttp.ClientSession
-        self.sent = 0
-
-    async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(headers={"X-Webhook-Secret": SECRET})
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._http.close()
-
-    async def post(self, body: dict[str, object]) -> None:
-        self.sent += 1
-        async with self._http.post(self._url, data=orjson.dumps(body)) as answer:
-            if answer.status != 200:
-                raise RuntimeError(f"a webhook was answered with {answer.status}")
-
-    async def load(self) -> None:
-        """Register calls that nobody stops, so many a second, until cancelled."""
-        numbers = count()
-        async with asyncio.TaskGroup() as group:
-            due = time.perf_counter()
-            while True:
-                for n in (next(numbers) for _ in range(AT_ONCE)):
-                    call = PlannedCall(f"load-{n}", "campaign-of-the-load", "agent", f"+9199{n:08d}")
-                    group.create_task(self.post(registered(call)))
-                due += AT_ONCE / EVENTS_PER_SECOND
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
-
-
-class _Hops:
-    """Bare hops through a topic that nobody else writes to."""
-
-    def __init__(self, topic: str, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer) -> None:
-        self._topic = topic
-        self._producer = producer
-        self._consumer = consumer
-
-    async def seconds(self) -> float:
-        """Take as many as lie on the way of a stop, one after the other, and an acknowledgement."""
-        began = time.perf_counter()
-        for _ in range(HOPS):
-            await self._producer.send(self._topic, b"hop", partition=0)
-            await self._consumer.getone()
-        await self._producer.send_and_wait(self._topic, b"acknowledged", partition=0)
-        took = time.perf_counter() - began
-        await self._consumer.getone()
-        return took
+@asynccontextmanager
+async def _hops(stage: Stage) -> AsyncIterator[Child]:
+    job = {"servers": stage.servers, "topic": stage.topics.rejected.name, "hops": HOPS, "cores": stage.cores}
+    async with child("benchmarks.hops_process", job, core=stage.core) as process:
+        await process.said()
+        yield process
+        await process.end()
 
 
 @asynccontextmanager
-async def _hops(stage: Stage) -> AsyncIterator[_Hops]:
-    topic = stage.topics.rejected.name
-    async with (
-        AIOKafkaProducer(bootstrap_servers=stage.servers, acks="all") as producer,
-        AIOKafkaConsumer(topic, bootstrap_servers=stage.servers, auto_offset_reset="latest") as consumer,
-    ):
-        for tp in consumer.assignment():
-            await consumer.position(tp)
-        yield _Hops(topic, producer, consumer)
+async def _load(stage: Stage, url: str) -> AsyncIterator[Child]:
+    job = {"url": url, "per_second": EVENTS_PER_SECOND, "cores": stage.cores}
+    async with child("benchmarks.webhooks_process", job, core=stage.core) as process:
+        yield process
+        await process.end()
 
 
 class _Sampler:
     """Takes a bare sample and one of the service in turns."""
 
-    def __init__(self, provider: SimulatedProvider, webhooks: _Webhooks, hops: _Hops) -> None:
+    def __init__(self, provider: SimulatedProvider, webhooks: Webhooks, hops: Child) -> None:
         self._provider = provider
         self._webhooks = webhooks
         self._hops = hops
@@ -158,7 +105,7 @@ class _Sampler:
 
     async def take(self, samples: int) -> None:
         for _ in range(samples):
-            self.bare.append(await self._hops.seconds())
+            self.bare.append((await self._hops.ask("hops"))["seconds"])
             await asyncio.sleep(PAUSE_SECONDS)
             self.taken.append(await self._stop(self._waiting.pop()))
             await asyncio.sleep(PAUSE_SECONDS)

@@ -40,12 +40,11 @@ class Counted(Protocol):
 class Counting:
     """Counts for the orders that nobody has judged yet, and says how far it has counted.
 
-    ``caught_up`` is set once the partition has read the calls that were there when it was taken over: a count before that
-    would tell too little.
+    It counts once the partition has read the calls that were there when it was taken over: before, it would tell too little.
     """
 
     def __init__(self, connection: sqlite3.Connection, calls: Calls, *, source: int, correlation: Counted) -> None:
-        self.caught_up = False
+        self._caught_up = False
         self._connection = connection
         self._calls = calls
         self._source = source
@@ -59,6 +58,11 @@ class Counting:
         """Go on with other limits, and other calls that are protected."""
         self._wanted = correlation.counting
         self._protected = correlation.protected
+
+    def went_live(self, *, caught_up: bool) -> None:
+        """Learn that the partition is ours, and whether all is read; what was said before, another may have taken back."""
+        self._caught_up = caught_up
+        self._said = None
 
     def of(self, record: OrderRecord, now: float) -> Iterator[list[OutRecord]]:
         """Count the calls that an order would stop, a page at a time; a call by id is nothing to be counted."""
@@ -89,11 +93,11 @@ class Counting:
 
     def say(self, applied: int | None, now: float) -> list[OutRecord]:
         """Say how far this partition has counted, where an order waits; ``applied`` is the next offset to be applied."""
-        pause = EVERY_SECONDS if self.caught_up else READING_EVERY_SECONDS
+        pause = EVERY_SECONDS if self._caught_up else READING_EVERY_SECONDS
         just_said = 0.0 <= now - self._said_at < pause  # clocks are set back now and then
         if not self._wanted or just_said:
             return []
-        if applied is None or not self.caught_up:
+        if applied is None or not self._caught_up:
             return self._say_reading(now)
         log = self._feed.book.view.logs.get(self._topics.stop_orders.name, "")
         if self._said == (log, applied):

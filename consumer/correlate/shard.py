@@ -126,7 +126,7 @@ class CorrelateShard:
 
     def go_live(self, *, caught_up: bool) -> None:
         """A view that never saw an order applied (a new or rebuilt one) is reconciled as a whole by ``work``."""
-        self._counting.caught_up = caught_up
+        self._counting.went_live(caught_up=caught_up)
 
     @property
     def urgent(self) -> bool:

@@ -224,6 +224,7 @@ class FoldingWorker:
         outputs: list[OutRecord] = []
         more = False
         worked: list[Held] = []
+        self._midway = True
         for partition, held in sorted(self._held.items(), key=lambda item: (item[0] < self._turn, item[0])):
             if not (held.live and self.settled):
                 continue
@@ -238,6 +239,7 @@ class FoldingWorker:
             more = more or left
             await asyncio.sleep(0)
         await self._producer.publish_all(outputs)
+        self._midway = False
         for held in worked:
             if held.shard.dirty and not held.unsaved:
                 await self._saving.save(held)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's ``mallopt``, from its ``malloc.h``."""
-KEPT_BYTES, LARGEST_KEPT_BYTES = 64 << 20, 32 << 20
+KEPT_BYTES = 32 << 20
 
 
 def quieten_gc() -> None:
@@ -29,7 +29,7 @@ def keep_freed_memory() -> None:
     """
     with contextlib.suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
+        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 

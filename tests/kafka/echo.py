@@ -3,7 +3,7 @@
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,8 @@ class SaveFailedError(Exception):
 class EchoShard:
     """Repeats every live record into ``terminations``, under an id that comes from its place.
 
-    A record that is folded twice into a view violates its key, and ends the worker.
+    A record that is folded twice into a view violates its key, and ends the worker. ``to_do`` is work of its own, ``to_say``
+    what it keeps back until a commit.
     """
 
     view: View
@@ -42,10 +43,13 @@ class EchoShard:
     saved_at_once: list[int] = field(default_factory=list)
     went_live: list[bool] = field(default_factory=list)
     rows: list[tuple[int, int, str]] = field(default_factory=list)
+    to_do: list[int] = field(default_factory=list)
+    to_say: list[int] = field(default_factory=list)
+    done: list[int] = field(default_factory=list)
 
     @property
     def dirty(self) -> bool:
-        return bool(self.rows)
+        return bool(self.rows or self.done)
 
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
         time.sleep(self.seconds_a_record * len(records))
@@ -65,13 +69,21 @@ class EchoShard:
         return self.looks
 
     def work(self, now: float) -> tuple[list[OutRecord], bool]:  # noqa: ARG002 -- the worker's protocol
-        return [], False
+        news, self.to_do = self.to_do, []
+        return self._did(news), False
 
     def before_commit(self) -> list[OutRecord]:
-        return []
+        news, self.to_say = self.to_say, []
+        return self._did(news)
+
+    def _did(self, news: list[int]) -> list[OutRecord]:
+        self.done += news
+        return [OutRecord(self.log.topics.terminations.name, 0, f"work {n}".encode(), b"") for n in news]
 
     def save(self, connection: sqlite3.Connection) -> bool:
         connection.executemany("INSERT INTO seen VALUES (?, ?, ?)", self.rows)
+        connection.executemany("INSERT INTO worked VALUES (?)", [(n,) for n in self.done])
+        self.done.clear()
         self.saved += len(self.rows)
         self.saved_at_once.append(len(self.rows))
         self.rows.clear()
@@ -104,6 +116,11 @@ class Node:
         made = a_worker(self.log, topics, self.folder, self.open, pace=self.pace)
         async with working(*made) as worker:
             yield worker
+
+    def worked(self) -> list[int]:
+        """What work of its own the view of partition 0 holds, read from its file."""
+        with closing(sqlite3.connect(self.folder / "0.sqlite")) as connection:
+            return [n for (n,) in connection.execute("SELECT n FROM worked ORDER BY n")]
 
     def rows(self) -> list[tuple[int, int]]:
         """What the views hold, read from their files."""

@@ -12,7 +12,7 @@ from consumer.kafka import worker as worker_module
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.view import remove_view
 from consumer.kafka.watch import Watch
-from consumer.kafka.worker import Pace
+from consumer.kafka.worker import FoldingWorker, Pace
 from tests.kafka.echo import Node, SaveFailedError, committed, ids, write
 from tests.kafka.helpers import Breakable, a_worker, in_background, installed, text, until, working
 
@@ -283,3 +283,39 @@ async def test_work_goes_on_after_the_broker_was_killed(
         count = len(node.rows())
         assert set(ids(await log.read(log.topics.terminations))) == {f"0@{n}" for n in range(count)}
         assert await committed(log) == count
+
+
+@pytest.mark.parametrize("kind", ["to_do", "to_say"])
+async def test_what_nobody_has_acknowledged_is_not_saved_with_what_was_folded(
+    breakable_kafka: Breakable, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    async with installed(breakable_kafka.servers, topic_prefix) as log:
+        with monkeypatch.context() as patch:
+            patch.setattr(saving_module, "COMMIT_EVERY_SECONDS", 3_600.0 if kind == "to_do" else 0.5)
+            node = Node(log, tmp_path, pace=Pace(save_at_records=1_000))
+            async with node.running() as worker, log.following(log.topics.terminations) as tail:
+                await until(lambda: worker.ready)
+                await write(log, 5)
+                await until(lambda: len(tail.records) == 5)
+                shard = node.shards[0]
+                with breakable_kafka.paused():
+                    setattr(shard, kind, [1, 2])
+                    await until(lambda: shard.done == [1, 2])
+                    code = FoldingWorker.run.__code__
+                    (run,) = [one for one in asyncio.all_tasks() if getattr(one.get_coro(), "cr_code", None) is code]
+                    run.cancel()
+                    await until(run.done)
+        assert node.worked() == []
+
+
+async def test_work_is_saved_at_once_where_nothing_was_folded(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving_module, "COMMIT_EVERY_SECONDS", 3_600.0)
+    async with installed(kafka_servers, topic_prefix) as log, log.following(log.topics.terminations) as tail:
+        node = Node(log, tmp_path, pace=Pace(save_at_records=1_000))
+        async with node.running() as worker:
+            await until(lambda: worker.ready)
+            node.shards[0].to_do = [1, 2]
+            await until(lambda: len(tail.records) == 2 and not node.shards[0].done)
+            assert node.worked() == [1, 2]

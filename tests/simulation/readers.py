@@ -103,7 +103,7 @@ class SimulatedGroupReader(GroupReader):
         found = self._fetcher.take(max_records)
         if not found:
             seconds = UNCOMMITTED_POLL_SECONDS if self._delivered else IDLE_POLL_SECONDS
-            await self._fetcher.wait(max(seconds, self._broker.seconds_down))
+            await self._fetcher.wait(self._broker.seconds_down or seconds)
             found = self._fetcher.take(max_records) if generation == self.generation else {}
         if found:
             self._delivered = True
@@ -164,7 +164,7 @@ class SimulatedTopicReader(TopicReader):
 
     async def poll(self, *, max_records: int, timeout_ms: int) -> dict[Key, Sequence[LogRecord]]:  # noqa: ARG002
         if not self._fetcher.ready:
-            await self._fetcher.wait(max(IDLE_POLL_SECONDS, self._broker.seconds_down))
+            await self._fetcher.wait(self._broker.seconds_down or IDLE_POLL_SECONDS)
         if self._fetcher.ready and (late := self._late()):
             await asyncio.sleep(late)
         found = self._fetcher.take(max_records)

@@ -6,6 +6,7 @@ from consumer.correlate.ask_rules import Rules
 from consumer.correlate.shard import SCHEMA, CorrelateShard, Correlation
 from consumer.kafka.connection import Connection
 from consumer.kafka.order_feed import OrderFeed
+from consumer.kafka.producer import OutRecord
 from consumer.kafka.topics import Topics
 from consumer.kafka.view import View
 from consumer.model.orders import StopOrder
@@ -65,3 +66,23 @@ def test_orders_of_rules_that_match_no_call_do_not_hold_up_an_operators_order(tm
     steps = steps_until_quiet(shard)
     assert sum(steps) == 1
     assert len(steps) < SMALL_ORDERS / 10
+
+
+def worked(shard: CorrelateShard) -> list[OutRecord]:
+    """What it writes until nothing is left to be done, without being saved meanwhile."""
+    outputs, more = shard.work(NOW)
+    while more:
+        news, more = shard.work(NOW)
+        outputs += news
+    return outputs
+
+
+def test_a_partition_that_comes_back_says_again_how_far_it_has_counted(tmp_path: Path) -> None:
+    feed = ReadFeed(order("before"))
+    shard = shard_with(View(tmp_path / "0.sqlite", SCHEMA, cluster_id="c"), feed)
+    feed.give(order("proposed", by=RULE))
+    first = worked(shard)
+    later = NOW + 1.0
+    assert shard.work(later) == ([], False)
+    shard.go_live(caught_up=True)  # meanwhile another owner may have said that it is still reading
+    assert shard.work(later) == (first, False)
