@@ -8,7 +8,8 @@
 * **An outage**: 1,000,000 terminations wait for a provider that cannot be reached, and then can (``dispatch_outage.py``).
 * The provider judges each: calls cut that nobody ordered, live calls cut, requests over its limit.
 
-Correlate, guard, terminate and ingest are processes of their own; the provider and the load share a core with the broker.
+Correlate, guard, terminate and ingest are processes of their own, which may use every core, as the load of webhooks may; the
+provider shares one with the broker.
 """
 
 import asyncio

@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any
 
 from consumer.demo.figures import Figures
+from consumer.model.terminations import AnswerClass
 
 IDS_IN_A_REQUEST = 100
 HEEDED_SECONDS = 5.0
@@ -40,12 +41,13 @@ def campaign_stop(terminations: Sequence[Mapping[str, Any]], dialled_late: int) 
     """Read it off the order's terminations, as the operator API lists them.
 
     A call that waited when the order came was found by looking through the waiting calls, so no event is its evidence. One
-    that came back while its request travelled has two terminations.
+    that came back while its request travelled has two terminations. A request that stayed, because a call in it was dialled
+    in the moment before it left, is none: its other calls went into the next.
     """
     asked: defaultdict[str, set[str]] = defaultdict(set)
     first: set[str] = set()
     for t in terminations:
-        requests = {r["request_id"] for r in t["requests"]}
+        requests = {r["request_id"] for r in t["requests"] if r["answer"] != AnswerClass.NOT_SENT}
         asked[t["call_id"]] |= requests
         first |= set() if t["evidence"] else requests
     named = [call_id for call_id, requests in asked.items() if requests & first]

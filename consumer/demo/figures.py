@@ -7,6 +7,7 @@ from typing import Any
 from prometheus_client import REGISTRY
 
 from consumer.demo.setting import ACCOUNT
+from consumer.model.terminations import AnswerClass
 from consumer.service.service import Service
 
 OPEN = ("waiting", "requested", "unknown", "accepted")
@@ -91,7 +92,9 @@ def _metric(name: str, **labels: str) -> int:
 
 
 def _requests() -> int:
+    """How many requests have left."""
     samples = [
         s for metric in REGISTRY.collect() for s in metric.samples if metric.name == "callbreaker_terminate_requests"
     ]
-    return int(sum(s.value for s in samples if s.name.endswith("_total") and s.labels["account"] == ACCOUNT))
+    mine = [s for s in samples if s.name.endswith("_total") and s.labels["account"] == ACCOUNT]
+    return int(sum(s.value for s in mine if s.labels["answer"] != AnswerClass.NOT_SENT))

@@ -241,3 +241,8 @@ def remove_view(path: Path) -> None:
     """Delete a view's file and its journals."""
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def held_views(folder: Path) -> Mapping[int, int]:
+    """Give the partitions of which a view lies in ``folder``, and how many records each has folded."""
+    return {int(path.stem): records_folded(path) for path in folder.glob("*.sqlite") if path.stem.isdigit()}

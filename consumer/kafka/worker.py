@@ -12,7 +12,6 @@ import asyncio
 import logging
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from sqlite3 import DatabaseError
 from typing import Final, NamedTuple
 
@@ -27,12 +26,12 @@ from consumer.kafka.resume import Following, Log
 from consumer.kafka.saving import Saving
 from consumer.kafka.shard import Shard
 from consumer.kafka.slices import Slices
-from consumer.kafka.view import discard_damaged, records_folded
+from consumer.kafka.view import discard_damaged
 from consumer.kafka.watchdog import Look
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["DEFAULT_PACE", "FoldingWorker", "Pace", "PartitionStatus", "Shard", "held_views"]
+__all__ = ["DEFAULT_PACE", "FoldingWorker", "Pace", "PartitionStatus", "Shard"]
 
 MAX_RECORDS, BEHIND_RECORDS = 2_000, 500
 """What is handed over at once at most, and how much of it tells that more is waiting."""
@@ -397,8 +396,3 @@ class FoldingWorker:
             for held in self._held.values():
                 held.shard.view.close()
             self._held.clear()
-
-
-def held_views(folder: Path) -> Mapping[int, int]:
-    """Give the partitions of which a view lies in ``folder``, and how many records each has folded."""
-    return {int(path.stem): records_folded(path) for path in folder.glob("*.sqlite") if path.stem.isdigit()}

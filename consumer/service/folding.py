@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from consumer.kafka.metrics import show_bytes
 from consumer.kafka.only_here import only_here
 from consumer.kafka.reader import GroupReader
-from consumer.kafka.worker import DEFAULT_PACE, FoldingWorker, Pace, Shard, held_views
+from consumer.kafka.view import held_views
+from consumer.kafka.worker import DEFAULT_PACE, FoldingWorker, Pace, Shard
 from consumer.service.host import Host
 from consumer.service.parts import Parts
 

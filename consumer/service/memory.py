@@ -1,10 +1,9 @@
 """How memory is kept: how often the garbage collector looks, and when the C library gives back what was freed."""
 
-import contextlib
 import ctypes
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's ``mallopt``, from its ``malloc.h``."""
@@ -27,7 +26,7 @@ def keep_freed_memory() -> None:
     By default it gives back what an answer from Kafka took, which is megabytes, and asks for as much with the next. The
     system fills that with zeros page by page: a twentieth of what an event costs correlate. Without glibc nothing is done.
     """
-    with contextlib.suppress(AttributeError, OSError):
+    with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)

@@ -8,7 +8,9 @@ from consumer.terminate.breaker import Endpoint
 from consumer.terminate.dispatcher import Health
 
 REQUESTS = Counter(
-    "callbreaker_terminate_requests", "Terminate requests sent, by what their answer meant.", ["account", "answer"]
+    "callbreaker_terminate_requests",
+    "Terminate requests, by what their answer meant; not_sent never left.",
+    ["account", "answer"],
 )
 IDS = Counter("callbreaker_terminate_ids", "Call ids in terminate requests.", ["account"])
 RECONCILED = Counter("callbreaker_history_events", "Events learned from the call history.", ["account"])

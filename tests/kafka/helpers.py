@@ -18,7 +18,8 @@ from consumer.kafka.errors import LogUnavailable
 from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.topics import Cluster, Topic, Topics, ensure_topics
-from consumer.kafka.worker import DEFAULT_PACE, FoldingWorker, Pace, Shard, held_views
+from consumer.kafka.view import held_views
+from consumer.kafka.worker import DEFAULT_PACE, FoldingWorker, Pace, Shard
 from consumer.model.accounts import Account
 from tests.patience import PATIENCE_SECONDS
 

@@ -41,10 +41,14 @@ def _terminations(count: int, *, evidence: bool = False, first: int = 0) -> list
         {
             "call_id": f"call-{number}",
             "evidence": [{"topic": "call-events"}] if evidence else [],
-            "requests": [{"request_id": f"{'late' if evidence else 'bulk'}-{number // 100}"}],
+            "requests": [_request(f"{'late' if evidence else 'bulk'}-{number // 100}")],
         }
         for number in range(first, first + count)
     ]
+
+
+def _request(request_id: str, answer: str = "accepted") -> dict[str, Any]:
+    return {"request_id": request_id, "answer": answer}
 
 
 def _wrong(entries: list[Entry]) -> list[str]:
@@ -60,14 +64,23 @@ def test_the_least_requests_for_the_waiting_calls_add_up() -> None:
 def test_a_call_that_came_back_while_its_request_travelled_is_one_call() -> None:
     came_back = [t | {"evidence": [{"topic": "call-events"}]} for t in _terminations(3)]
     came_back[0] = came_back[0] | {"requests": []}
-    came_back[1] = came_back[1] | {"requests": [{"request_id": "bulk-0"}, {"request_id": "late-0"}]}
+    came_back[1] = came_back[1] | {"requests": [_request("bulk-0"), _request("late-0")]}
     stop = campaign_stop([*_terminations(110), *came_back], 0)
     assert (stop.calls, stop.requests, stop.came_later) == (110, 2, 0)
 
 
+def test_a_request_that_stayed_since_a_call_in_it_was_dialled_is_none() -> None:
+    waiting = _terminations(62)
+    for t in waiting[1:]:
+        t["requests"] = [_request("stayed", "not_sent"), *t["requests"]]
+    waiting[0]["requests"] = [_request("stayed", "not_sent")]
+    stop = campaign_stop(waiting, 0)
+    assert (stop.calls, stop.requests, stop.came_later) == (61, 1, 0)
+
+
 def test_one_request_too_many_is_wrong() -> None:
     split = _terminations(110)
-    split[0]["requests"] = [{"request_id": "one-more"}]
+    split[0]["requests"] = [_request("one-more")]
     assert _wrong(account(FIGURES, campaign_stop(split, 0))) == ["requests for the campaign"]
 
 
