@@ -136,13 +136,12 @@ class Producer:
             self._deadlines.append((self._loop.time() + within_seconds, future))
         return future
 
-    async def publish_all(self, records: Iterable[OutRecord]) -> None:
-        """Write records and wait until every one is acknowledged, however long Kafka is away."""
+    def publish_all(self, records: Iterable[OutRecord]) -> asyncio.Future[list[int]]:
+        """Queue records, at once; the future ends when every one is acknowledged, however long Kafka is away."""
         lanes: dict[tuple[str, int], list[OutRecord]] = {}
         for record in records:
             lanes.setdefault((record.topic, record.partition), []).append(record)
-        if lanes:
-            await asyncio.gather(*[self._queue(group, bounded=False) for group in lanes.values()])
+        return asyncio.gather(*[self._queue(group, bounded=False) for group in lanes.values()])
 
     def _queue(self, records: Sequence[OutRecord], *, bounded: bool) -> asyncio.Future[int]:
         size = sum([record.size_bytes for record in records])

@@ -341,7 +341,7 @@ class FoldingWorker:
                     folded.append((held, topic, part))
                     if outputs:
                         said.add(partition)
-                        writing.create_task(self._producer.publish_all(outputs))
+                        writing.create_task(_acknowledged(self._producer.publish_all(outputs)))
                     await self._saving.let_others()  # heartbeats and webhooks get their turn, however slow a rule is
                     if held.shard.urgent and partition not in said:
                         folded = await self._save_midway(held, folded)
@@ -396,3 +396,8 @@ class FoldingWorker:
             for held in self._held.values():
                 held.shard.view.close()
             self._held.clear()
+
+
+async def _acknowledged(written: asyncio.Future[list[int]]) -> None:
+    """Wait for what is queued already, and so in the order of folding: a task of its own may begin in any."""
+    await written

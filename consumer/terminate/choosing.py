@@ -95,7 +95,7 @@ class Chooser:
         """Choose up to ``limit`` calls that an order in force still wants stopped, now that there is a token for them.
 
         ``found`` is what ``to_send`` has just given, if it was asked. A stop of a whole scope is a request of its own. At
-        most some hundreds are settled in one go.
+        most some hundreds are settled in one go; the ledger learns of them once that is written.
         """
         if found is None:
             self._orders.clear()
@@ -110,10 +110,10 @@ class Chooser:
                 break
             for t in found:
                 if self._consider(t, batch, settled, account, now) or len(batch) == limit:
-                    return self._chosen(batch, settled)
+                    return Choice(tuple(batch.values()), tuple(settled))
                 skip.add(t.termination_id)
             found = None
-        return self._chosen(batch, settled)
+        return Choice(tuple(batch.values()), tuple(settled))
 
     def _consider(
         self,
@@ -145,11 +145,6 @@ class Chooser:
                 settled.append(closed(past, State.MISSED, now, "the call has come back to wait once more"))
             batch[t.call_id] = t
         return False
-
-    def _chosen(self, batch: Mapping[str, Termination], settled: list[Attempt | Result]) -> Choice:
-        for result in settled:
-            self._ledger.fold(result)
-        return Choice(tuple(batch.values()), tuple(settled))
 
     def still_wanted(self, ids: tuple[str, ...], now: float) -> tuple[Termination, ...]:
         """Look again at calls that were chosen earlier: set aside for a smaller request, or about to leave."""

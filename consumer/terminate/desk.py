@@ -114,8 +114,8 @@ class Desk:
     async def log_and_learn(self, shard: TerminateShard, records: Sequence[Record]) -> None:
         """Write, and know it at once, long before it is read back from the log where much is waiting there."""
         written = await self.log(shard, records)
-        if self.holds(shard) and (following := shard.learn(records, written, self.clock.now())):
-            await self.parts.producer.publish_all(following)
+        if self.holds(shard):
+            shard.learn(records, written)
 
     async def departure(self, dispatcher: Dispatcher, request: Request, leaves_by: float) -> None:
         """Wait until the request may leave: writing its attempts takes a varying time, and two may have come together.

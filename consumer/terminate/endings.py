@@ -32,14 +32,20 @@ def closing(
     return result
 
 
-def _stopped_after_all(asked: Termination, logged_at: float, find: Find) -> Result | None:
-    """Correct what was called missed before this attempt was read: the topics are read in no fixed order."""
+def missed_later(asked: Attempt | Termination, find: Find) -> Termination | None:
+    """Find a later episode of the same call that was called missed, and that this request has stopped after all."""
     episode = asked.episode + 1
     while later := find(termination_id(asked.account, asked.call_id, episode)):
         if later.final and _called_missed_but_cancelled(later):
-            return _credited(later.final, asked, logged_at)
+            return later
         episode += 1
     return None
+
+
+def _stopped_after_all(asked: Termination, logged_at: float, find: Find) -> Result | None:
+    """Correct what was called missed before this attempt was read: the topics are read in no fixed order."""
+    later = missed_later(asked, find)
+    return _credited(later.final, asked, logged_at) if later and later.final else None
 
 
 def _called_missed_but_cancelled(t: Termination) -> bool:

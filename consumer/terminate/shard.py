@@ -92,19 +92,30 @@ class TerminateShard:
             self.chooser.came(t, bulk=bulk)
         return outputs
 
-    def learn(self, records: Sequence[Record], written: Iterable[OutRecord], now: float) -> list[OutRecord]:
-        """Fold what has just been ``written`` of one account; gives what is to be written because of it.
+    def learn(self, records: Sequence[Record], written: Iterable[OutRecord]) -> None:
+        """Fold what has just been ``written`` of one account; what is read back from the log tells nothing new then.
 
-        What is read back from the log tells nothing new then.
+        Where more may have to be written because of it, it is left to be read back: what follows is written then before any
+        of it is saved.
         """
+        self.ledger.load(record.termination_id for record in records)
+        if any(map(self._leads_on, records)):
+            return
         self._learned.update((record.value, None) for record in written)
         for value in list(islice(self._learned, max(0, len(self._learned) - LEARNED_AT_MOST))):
             del self._learned[value]
-        self.ledger.load(record.termination_id for record in records)
-        outputs: list[OutRecord] = []
         for _, alike in groupby(records, type):
-            outputs += self._fold_record(list(alike), now, {}, live=True)
-        return outputs
+            self._fold_record(list(alike), 0.0, {}, live=False)
+
+    def _leads_on(self, record: Record) -> bool:
+        if isinstance(record, Attempt):
+            return self._has_missed(record.account) and endings.missed_later(record, self.ledger.get) is not None
+        t = self.ledger.get(record.termination_id)
+        return t is not None and t.ended is not None
+
+    def _has_missed(self, account: str) -> bool:
+        """Whether there is anything that an attempt could have stopped after all."""
+        return self.ledger.count_of(account, State.MISSED) > 0
 
     def _fold_record(
         self, changes: Sequence[Record], logged_at: float, came: dict[tuple[str, int, bool], Termination], *, live: bool
@@ -113,7 +124,7 @@ class TerminateShard:
         outputs: list[OutRecord] = []
         first = changes[0]
         asks = isinstance(first, Attempt)
-        tells = live and (not asks or self.ledger.count_of(first.account, State.MISSED) > 0)
+        tells = live and (not asks or self._has_missed(first.account))
         for change in changes:
             before, after = self.ledger.fold(change)
             if after is None:
@@ -122,7 +133,7 @@ class TerminateShard:
                 alike = change.account, change.lane, change.bulk
                 if alike not in came and after.state is State.WAITING:
                     came[alike] = after
-            if tells and (asks or after.ended is not None):  # else there is nothing that an attempt could have stopped
+            if tells and (asks or after.ended is not None):
                 outputs += self._close(change, before, after, logged_at)
         if isinstance(first, Result) and first.request_id:
             self._answered.setdefault(first.account, set()).add(first.request_id)

@@ -46,7 +46,7 @@ class Stopping:
                 return wait
         choice = chooser.choose(self._account, now, dispatcher.batch_size, dispatcher.busy_ids, found)
         self._start(owned, choice.batch)
-        await self._desk.log(owned.shard, choice.settled)
+        await self._desk.log_and_learn(owned.shard, choice.settled)
         if choice.batch:
             return 0.0
         self._desk.parts.worker.wake()  # it saves what was settled, which is passed over until then

@@ -35,23 +35,27 @@ class SimulatedProducer(Producer):
         self._gate = gate
         self._partitions: dict[Key, _InOrder] = {}
 
-    async def publish_all(self, records: Iterable[OutRecord]) -> None:
+    def publish_all(self, records: Iterable[OutRecord]) -> asyncio.Future[list[int]]:
         batches: dict[Key, list[OutRecord]] = {}
         for record in records:
             batches.setdefault((record.topic, record.partition), []).append(record)
-        if not batches:
-            return
+        acknowledged = [self._enqueue(key, batch) for key, batch in batches.items()]
+        return self._virtual.create_task(self._written(acknowledged))
+
+    async def _written(self, acknowledged: Sequence[asyncio.Future[int]]) -> list[int]:
+        if not acknowledged:
+            return []
         await self._gate("before a write")
-        for acknowledged in [self._enqueue(key, batch) for key, batch in batches.items()]:
-            await acknowledged
+        offsets = [await one for one in acknowledged]
         await self._gate("after a write")
+        return offsets
 
     def _enqueue(self, key: Key, batch: Sequence[OutRecord]) -> asyncio.Future[int]:
         lane = self._partitions.setdefault(key, _InOrder())
         acknowledged: asyncio.Future[int] = self._virtual.create_future()
         lane.waiting.append((batch, acknowledged))
         if len(lane.waiting) == 1:
-            self._transmit(lane)
+            self._virtual.after(0.0, self._process, self._transmit, lane)
         return acknowledged
 
     def _transmit(self, lane: _InOrder) -> None:

@@ -55,8 +55,9 @@ class _Careless:
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
 
-    async def publish_all(self, records: Iterable[OutRecord]) -> None:
+    def publish_all(self, records: Iterable[OutRecord]) -> asyncio.Future[list[int]]:
         _in_background(self._write(list(records)))
+        return asyncio.gather()
 
     async def _write(self, records: list[OutRecord]) -> None:
         await asyncio.sleep(0.5)

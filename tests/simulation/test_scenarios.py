@@ -8,6 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from consumer.correlate.shard import CorrelateShard
+from consumer.terminate.choosing import Choice, Chooser
 from consumer.terminate.rate import RateLimit
 from tests.simulation.plan import (
     CRASH,
@@ -39,7 +40,15 @@ def _begun_an_hour_ago(limit: RateLimit, requests_per_second: float, burst: int,
     _begun(limit, requests_per_second, burst, now=now - 3_600.0)
 
 
+def _known_before_it_is_written(self: Chooser, *args: Any, **options: Any) -> Choice:
+    choice = _choose(self, *args, **options)
+    for result in choice.settled:
+        self._ledger.fold(result)
+    return choice
+
+
 _begun = RateLimit.__init__
+_choose = Chooser.choose
 
 SCENARIOS = {
     "whoever takes an account over does not know what has just left for it": Scenario(
@@ -71,6 +80,17 @@ SCENARIOS = {
             orders_late_seconds=8.0,
         ),
         patch.object(CorrelateShard, "_apply_again_what_is_not_known", lambda _: None),
+    ),
+    "no view tells of an outcome that is not written yet": Scenario(
+        "settles",
+        Plan(
+            calls=tuple(CallPlan(f"call-{n}", at=1.0 + 0.1 * n) for n in range(8)),
+            orders=(OrderPlan(at=2.0, released_at=4.0),),
+            strikes=(Strike(6, "after the view's commit of terminate", CRASH, 0.5),),
+            slow_writes=0.5,
+            requests_per_second=1.0,
+        ),
+        patch.object(Chooser, "choose", _known_before_it_is_written),
     ),
 }
 

@@ -114,6 +114,7 @@ def test_a_released_order_is_settled_some_hundreds_at_a_time(
     while not (choice := shard.chooser.choose(ACME, NOW, 10, set())).batch:
         settled, steps = settled + len(choice.settled), steps + 1
         assert 0 < len(choice.settled) <= 2 * 20
+        shard.learn(choice.settled, shard.records(choice.settled))
     settled += len(choice.settled)
     assert [t.call_id for t in choice.batch] == ["wanted"]
     assert (settled, steps) >= (100, 2)

@@ -111,7 +111,7 @@ def test_what_is_written_is_known_at_once_and_tells_nothing_new_when_it_is_read_
     written = []
     for records, state in ((asked, State.REQUESTED), (answers, State.ACCEPTED)):
         written += (one := shard.records(records))
-        assert shard.learn(records, one, NOW) == []
+        shard.learn(records, one)
         assert shard.ledger.count_of(ACCOUNT, state) == 2
     assert set(shard.newly_answered(ACCOUNT)) == {"request-1"}
     assert shard.chooser.to_send(ACCOUNT, NOW, 10, set()) == []
@@ -121,18 +121,42 @@ def test_what_is_written_is_known_at_once_and_tells_nothing_new_when_it_is_read_
     assert shard.ledger.counts("order-1")["accepted"] == 2
 
 
-def test_a_request_that_turns_out_to_have_stopped_a_call_says_so_as_soon_as_it_is_written(
+def test_a_request_that_turns_out_to_have_stopped_a_call_says_so_when_it_is_read_back(
     shard: TerminateShard, book: StoredOrderBook
 ) -> None:
     book.fold([(0, order())])
     read(shard, decision(), decision(episode=1, decided_at=1_001.0), ended(Status.CANCELLED, episode=1))
     assert of_episode(shard, 1).state is State.MISSED
-    asked = [attempt()]
-    (said,) = shard.learn(asked, shard.records(asked), NOW)
-    result = decode_termination_record(said.value)
-    assert isinstance(result, Result)
-    assert (result.episode, result.outcome) == (1, State.CONFIRMED)
+    shard.learn([attempt()], shard.records([attempt()]))
+    assert of_episode(shard, 1).state is State.MISSED, "saved now, what is to be said would never be"
+    (said,) = read(shard, attempt())
+    assert (said.episode, said.outcome) == (1, State.CONFIRMED)
     assert of_episode(shard, 1).state is State.CONFIRMED
+
+
+def test_what_is_said_of_a_call_that_has_ended_meanwhile_is_left_to_be_read_back(
+    shard: TerminateShard, book: StoredOrderBook
+) -> None:
+    book.fold([(0, order())])
+    read(shard, decision(), attempt(), ended(Status.CANCELLED))
+    answers = [answered(AnswerClass.ACCEPTED)]
+    before = of_episode(shard, 0)
+    shard.learn(answers, shard.records(answers))
+    assert of_episode(shard, 0) == before
+    read(shard, *answers)
+    assert of_episode(shard, 0).accepted
+
+
+def test_what_is_settled_is_known_once_it_is_written(shard: TerminateShard, book: StoredOrderBook) -> None:
+    book.fold([(0, order("over", hold=0.0))])
+    read(shard, decision(orders=("over",)))
+    late = 1_000.0 + ACME.decision_ttl + 1.0
+    choices = [shard.chooser.choose(ACME, late, 100, set()) for _ in range(2)]
+    assert choices[0] == choices[1], "a view that is saved now must not tell of it"
+    settled = choices[0].settled
+    shard.learn(settled, shard.records(settled))
+    assert of_episode(shard, 0).state is State.EXPIRED
+    assert shard.chooser.choose(ACME, late, 100, set()) == Choice((), ())
 
 
 def of_episode(shard: TerminateShard, episode: int) -> Termination:
