@@ -23,7 +23,7 @@ from consumer.correlate.room import AT_HAND
 from consumer.correlate.rows import Rows, State
 from consumer.model.calls import Call, orders_together
 from consumer.model.identity import call_name
-from consumer.model.scopes import Key
+from consumer.model.scopes import Key, Scope, call_keys
 from consumer.model.status import Status
 
 SCHEMA = f""" -- calls.state: layout 7, msgpack of Call
@@ -42,6 +42,7 @@ BLOCKS_AT_ONCE = 16
 
 ONGOING = Status.ONGOING
 SAVED_AT_ONCE = 250
+A_FEW_UNSAVED = 50
 COMMON = ("account", "provider", "campaign_id", "agent_id", "from_number")
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -98,7 +99,8 @@ class Calls:
         self._next_id = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM calls").fetchone()[0]
         self._cohorts = Cohorts(connection)
         self._due = Due(connection)
-        self.heard_of = HeardOf(connection)
+        self.heard_of = HeardOf(connection, "hash")
+        self.numbers = HeardOf(connection, "number")
 
     @property
     def dirty(self) -> bool:
@@ -216,8 +218,21 @@ class Calls:
             rows.new.append((row_id, hashed, cohort, number, due_at, state))
         self._due.note(row_id, due_at)
 
+    def read_on(self) -> None:
+        """Go on reading what was there at the start and is not to be looked for in vain."""
+        self.heard_of.read_on()
+        self.numbers.read_on()
+
+    def wants_saving(self, account: str, scope: Scope) -> bool:
+        """Whether ``waiting`` may find more in a scope after ``save``: where there is much to be looked at, it may."""
+        if len(self._changed) > A_FEW_UNSAVED or scope.names_many:
+            return True
+        keys = set(scope.index_keys())
+        changed = [kept.call for kept in self._changed]
+        return any(call and call.account == account and not keys.isdisjoint(call_keys(call)) for call in changed)
+
     def waiting(self, account: str, key: Key, *, limit: int) -> Iterator[list[Call]]:
-        """Give the calls that wait and may be under a scope key, out of ``limit`` rows at a time.
+        """Give the calls that wait and may be under a scope key, as they are saved, out of ``limit`` rows at a time.
 
         A call of another scope with the same hash may be among them.
         """
@@ -226,7 +241,9 @@ class Calls:
             call = self.get(account, name)
             yield [call] if call and call.terminable else []
         elif kind == "number":
-            yield from self._pages("number", hash_of("number", account, name), limit)
+            hashed = hash_of("number", account, name)
+            if self.numbers.may_hold(hashed):
+                yield from self._pages("number", hashed, limit)
         else:
             for cohort in self._cohorts.found_by(kind, account, name):
                 yield from self._pages("cohort", cohort, limit)
@@ -321,7 +338,10 @@ class Calls:
         if _is_over(call):
             return None, None, self._forget_hour(call)
         account = call.account
-        number = hash_of("number", account, call.number) if call.number else None
+        number = None
+        if call.number:
+            number = hash_of("number", account, call.number)
+            self.numbers.add(number)
         carry_at = int((call.kept_at + self._keeping.carry_seconds) // HOUR_SECONDS)
         return self._cohorts.of(account, call.campaign_id, call.agent_id), number, carry_at
 

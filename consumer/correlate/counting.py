@@ -1,15 +1,12 @@
 """How many calls of one partition a proposed order would stop: counted where orders are applied, for whoever judges it."""
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
-import orjson
-
 from consumer.correlate import scans
 from consumer.correlate.calls import Calls
-from consumer.correlate.totals import OPEN
+from consumer.correlate.totals import Totals
 from consumer.kafka.order_feed import OrderFeed
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.topics import Topics
@@ -43,10 +40,10 @@ class Counting:
     It counts once the partition has read the calls that were there when it was taken over: before, it would tell too little.
     """
 
-    def __init__(self, connection: sqlite3.Connection, calls: Calls, *, source: int, correlation: Counted) -> None:
+    def __init__(self, calls: Calls, totals: Totals, *, source: int, correlation: Counted) -> None:
         self._caught_up = False
-        self._connection = connection
         self._calls = calls
+        self._totals = totals
         self._source = source
         self._topics = correlation.topics
         self._feed = correlation.feed
@@ -81,7 +78,7 @@ class Counting:
             yield []
         if matched:
             most = dict(by_campaign.most_common(MOST_CAMPAIGNS))
-            open_in = {name: self._open(order.account, "campaign", name) for name in most}
+            open_in = {name: self._totals.waiting(order.account, name) for name in most}
             yield [self._out(OrderCount(order.order_id, self._source, matched, most, open_in))]
 
     def of_all_proposed(self, now: float) -> Iterator[list[OutRecord]]:
@@ -107,7 +104,7 @@ class Counting:
         if not accounts:
             return []
         self._said_at = now
-        waiting = {account: self._open(account, "account", "") for account in accounts}
+        waiting = {account: self._totals.waiting(account) for account in accounts}
         return [self._out(CountedUpTo(self._source, log, applied, waiting))]
 
     def _say_reading(self, now: float) -> list[OutRecord]:
@@ -123,14 +120,6 @@ class Counting:
             return False
         shadow = order.mode is Mode.SHADOW
         return shadow or effective_mode(order, call.call_id, call.campaign_id) is Mode.ENFORCE
-
-    def _open(self, account: str, kind: str, name: str) -> int:
-        """How many calls wait in a scope, as of the last save."""
-        row = self._connection.execute(
-            "SELECT amounts FROM totals WHERE account = ? AND kind = ? AND name = ? AND minute = ?",
-            (account, kind, name, OPEN),
-        ).fetchone()
-        return max(0, orjson.loads(row[0])[0]) if row else 0
 
     def _out(self, said: Said) -> OutRecord:
         return OutRecord(self._topics.scope_totals.name, JUDGE, said.key, encode_said(said))

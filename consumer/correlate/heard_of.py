@@ -1,4 +1,4 @@
-"""Which calls a view may hold, as a Bloom filter over their hashes: most calls that are not at hand are new."""
+"""What a view may hold, as a Bloom filter over a column of hashes: most that is looked for there is in none."""
 
 import sqlite3
 
@@ -10,8 +10,10 @@ READ_AT_ONCE = 2_000
 class HeardOf:
     """Says of a hash whether the view may hold it. Of a view that held calls at the start it reads the hashes bit by bit."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, column: str) -> None:
+        """Know what stands in an indexed ``column`` of calls."""
         self._connection = connection
+        self._column = column
         self._bits = bytearray(BITS // 8 + 1)
         held_any = connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone()
         self._read_up_to: int | None = -1 if held_any else None
@@ -29,7 +31,8 @@ class HeardOf:
         if self._read_up_to is None:
             return
         rows = self._connection.execute(
-            "SELECT hash FROM calls WHERE hash > ? ORDER BY hash LIMIT ?", (self._read_up_to, READ_AT_ONCE)
+            f"SELECT {self._column} FROM calls WHERE {self._column} > ? ORDER BY 1 LIMIT ?",  # noqa: S608 -- our own words
+            (self._read_up_to, READ_AT_ONCE),
         ).fetchall()
         for (hashed,) in rows:
             self.add(hashed)

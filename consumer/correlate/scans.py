@@ -8,8 +8,8 @@ from consumer.model.orders import OrderRecord
 
 PAGE_CALLS = 50
 KEYS_AT_ONCE = 100
-EMPTY_STEPS_AT_ONCE = 16
-"""So many steps that come to nothing are one: else many small orders of rules hold up what is given after them."""
+STEPS_AT_ONCE, OUTPUTS_AT_ONCE = 16, 10
+"""So many steps that come to little are one: else many small orders of rules hold up what is given after them."""
 
 
 def in_scope(calls: Calls, record: OrderRecord) -> Iterator[list[Call]]:

@@ -27,6 +27,7 @@ from consumer.model.events import CallEvent, Position
 from consumer.model.orders import OrderRecord
 from consumer.model.outline import Outline, decode_outline
 from consumer.model.protected import Protected
+from consumer.model.scopes import A_FEW
 from consumer.model.status import Status
 from consumer.model.totals import Measure
 
@@ -86,7 +87,7 @@ class CorrelateShard:
         self._keeper = Keeper(self.calls, correlation.keeping)
         self._applied = self.calls.applied_orders()
         self._applied_changed = False
-        self._counting = Counting(view.connection, self.calls, source=partition, correlation=correlation)
+        self._counting = Counting(self.calls, self.totals, source=partition, correlation=correlation)
         self._stopping = Stopping(view.connection, source=partition, topics=correlation.topics)
         self._wants_counts = correlation.counting
         self._scan: Iterator[list[OutRecord]] | None = None
@@ -134,14 +135,20 @@ class CorrelateShard:
         return self.calls.unsaved >= self._most_unsaved
 
     def looks_into_rows(self, now: float) -> bool:
-        """Whether ``work`` would look for calls: it finds those that are saved."""
-        orders = self._scan is not None or (self._feed.ready and self._applied != self._feed.next_offset)
-        return orders or self._keeper.is_due(now)
+        """Whether ``work`` would look for calls that it finds once they are saved."""
+        if self._scan is not None or self._keeper.is_due(now):
+            return True
+        if not self._feed.ready or self._applied == self._feed.next_offset:
+            return False
+        if self._applied is None or self._applied > self._feed.next_offset:
+            return True
+        orders = (record.order for record in self._feed.book.changed_since(self._applied))
+        return any(n >= A_FEW or self.calls.wants_saving(one.account, one.scope) for n, one in enumerate(orders))
 
     def work(self, now: float) -> tuple[list[OutRecord], bool]:
         """Keep calls beyond the topic's retention, and apply the orders that have changed."""
         self._stopping.tick(now)
-        self.calls.heard_of.read_on()
+        self.calls.read_on()
         outputs = [self._records.carried(call) for call in self._keeper.work(now)]
         joined, more = self._apply_orders(now)
         counted = [] if self._scan else self._counting.say(self._applied, now)
@@ -238,18 +245,20 @@ class CorrelateShard:
                 self._applied = None  # stop-orders was made again: what is in it now has met none of these calls
             self._scan_until = self._feed.next_offset
             self._scan = self._reconcile(now) if self._applied is None else self._apply_changed(self._applied, now)
-        for _ in range(scans.EMPTY_STEPS_AT_ONCE):
-            outputs = next(self._scan, None)
-            if outputs:
-                return outputs, True
-            if outputs is None:
+        outputs: list[OutRecord] = []
+        for _ in range(scans.STEPS_AT_ONCE):
+            found = next(self._scan, None)
+            if found is None:
                 break
+            outputs += found
+            if len(outputs) >= scans.OUTPUTS_AT_ONCE:
+                return outputs, True
         else:
-            return [], True
+            return outputs, True
         self._scan = None
         self._applied = self._scan_until
         self._applied_changed = True
-        return [], self._applied != self._feed.next_offset
+        return outputs, self._applied != self._feed.next_offset
 
     def _apply_changed(self, offset: int, now: float) -> Iterator[list[OutRecord]]:
         """Look at the waiting calls of every order that changed at ``offset`` or later."""

@@ -203,6 +203,18 @@ class Totals:
         for scope in scopes ^ set(known):
             self._row(scope, OPEN, self._offset).amounts[0] += times if scope in scopes else -times
 
+    def waiting(self, account: str, campaign_id: str | None = None) -> int:
+        """How many calls of an account, or of one of its campaigns, wait."""
+        scope = (account, "campaign", campaign_id) if campaign_id else (account, "account", "")
+        if campaign_id:
+            self._settle()  # calls may have been told to be in it late
+        row = self._rows.get((scope, OPEN)) or self._saved(*scope, OPEN)
+        begun = 0
+        for (crowd, (_, was, now, *_), *_), times in self._did.items():
+            if crowd[0] == account:
+                begun += times * (now.terminable - was.terminable)
+        return max(0, row.amounts[0] + begun)
+
     def save(self, connection: sqlite3.Connection) -> None:
         """Write what changed into the open transaction."""
         self._settle()

@@ -43,6 +43,8 @@ class StoredOrderBook:
     """Orders with their facts, by id and by what they are aimed at: the ``OrderBook`` that decisions ask."""
 
     view: View
+    _last_changes: dict[Place, Sequence[Place]]
+    _proposed_in: Sequence[str] | None
 
     def __init__(
         self,
@@ -99,11 +101,13 @@ class StoredOrderBook:
 
     def changed_since(self, offset: int) -> Iterator[OrderRecord]:
         """The orders that changed at ``offset`` or later, oldest change first; one that changes meanwhile comes again."""
-        place: Any = (offset, -1)
-        query = "SELECT changed, n, record FROM orders WHERE (changed, n) > (?, ?) ORDER BY changed, n LIMIT ?"
-        while rows := self._rows(query, *place, PAGE):
-            yield from (decode(blob) for _, _, blob in rows)
-            place = rows[-1][:2]
+        place: Place = (offset, -1)
+        while True:
+            places = self._changed_behind(place)
+            yield from (record for _, n in places if (record := self._find(n)))
+            if len(places) < PAGE:
+                return
+            place = places[-1]
 
     def reaching_everything(self, now: float) -> Iterator[OrderRecord]:
         """The orders in force that also want the provider's own stop of their scope, oldest first."""
@@ -158,13 +162,15 @@ class StoredOrderBook:
         query = "SELECT count(*) FROM orders INDEXED BY by_stand WHERE stands <> 'in_force' AND stands = 'awaiting_approval'"
         return int(self._rows(query)[0][0])
 
-    def accounts_of_proposed(self) -> list[str]:
+    def accounts_of_proposed(self) -> Sequence[str]:
         """The accounts that have an order which nobody has judged yet."""
-        query = (
-            "SELECT DISTINCT account FROM orders INDEXED BY by_stand"
-            " WHERE stands <> 'in_force' AND stands = 'proposed' ORDER BY account"
-        )
-        return [account for (account,) in self._rows(query)]
+        if self._proposed_in is None:
+            query = (
+                "SELECT DISTINCT account FROM orders INDEXED BY by_stand"
+                " WHERE stands <> 'in_force' AND stands = 'proposed' ORDER BY account"
+            )
+            self._proposed_in = [account for (account,) in self._rows(query)]
+        return self._proposed_in
 
     def calls_let_through(self, subject: Subject, since: float, *, shadow: bool = False) -> int:
         """How many calls orders of rules were admitted with since a time (seconds); with ``shadow``, those in shadow too."""
@@ -194,6 +200,7 @@ class StoredOrderBook:
             order_tallies.count(connection, [e.record.order for e in different if e.record and e.was is None])
             order_admissions.note(connection, [e.record for e in different if e.record and _is_admitted_now(e)])
             stand = self._controls.write(controls) if controls else self._controls.now
+        self._forget_answers()
         self._controls.now = stand
         self._count += sum((entry.record is not None) - (entry.was is not None) for entry in different)
 
@@ -242,7 +249,13 @@ class StoredOrderBook:
             log_thrown_away(self.view.path, str(error))
             self.begin_anew()
 
+    def _forget_answers(self) -> None:
+        """Forget what every partition asks after each change, one after the other."""
+        self._last_changes = {}
+        self._proposed_in = None
+
     def _learn(self) -> None:
+        self._forget_answers()
         self._recent = RecentOrders()
         self._controls = StoredControls(self.view.connection)
         self._index = NameIndex(self.view.connection)
@@ -264,14 +277,29 @@ class StoredOrderBook:
         self._index.add(ORDER_ID, [order.order_id], n)
         self._aims.add(order, n)
 
+    def _changed_behind(self, place: Place) -> Sequence[Place]:
+        """Give the change and row of the next orders by their change, ``PAGE`` of them unless there are no more."""
+        known = self._last_changes.get(place)
+        if known is not None:
+            return known
+        query = "SELECT changed, n FROM orders WHERE (changed, n) > (?, ?) ORDER BY changed, n LIMIT ?"
+        found = self._rows(query, *place, PAGE)
+        if len(found) < PAGE:
+            self._last_changes[place] = found
+        return found
+
     def _decision_ttl_of(self, account: str) -> float:
         return self._decision_ttl.get(account, DEFAULT_DECISION_TTL_SECONDS)
 
     def _at(self, n: int) -> OrderRecord:
+        record = self._find(n)
+        assert record is not None
+        return record
+
+    def _find(self, n: int) -> OrderRecord | None:
         record = self._recent.get(n)
-        if record is None:
-            ((blob,),) = self._rows("SELECT record FROM orders WHERE n = ?", n)
-            record = self._recent.keep(n, decode(blob))
+        if record is None and (rows := self._rows("SELECT record FROM orders WHERE n = ?", n)):
+            record = self._recent.keep(n, decode(rows[0][0]))
         return record
 
     def _rows(self, query: str, *values: Any) -> list[Any]:

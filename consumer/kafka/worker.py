@@ -38,6 +38,7 @@ MAX_RECORDS, BEHIND_RECORDS = 2_000, 500
 ROUND_RECORDS = 1_000
 POLL_MS, UNSETTLED_POLL_MS = 200, 20
 WORK_EVERY_SECONDS = 0.25
+TURN_SECONDS = 0.003
 RETRY_SECONDS = 0.5
 
 
@@ -45,12 +46,14 @@ class Pace(NamedTuple):
     """How often the shards work without being woken, and after how many records folded a partition is saved at the latest.
 
     It is saved sooner before a commit, and where the shard looks into what is saved. Neither happens while it is replayed
-    silently, so more may be saved at once then: after ``save_silent_at_records``, if that is more.
+    silently, so more may be saved at once then: after ``save_silent_at_records``, if that is more. Others get their turn
+    when the shards have worked for ``turn_seconds``.
     """
 
     work_every_seconds: float = WORK_EVERY_SECONDS
     save_at_records: int = 1
     save_silent_at_records: int = 1
+    turn_seconds: float = TURN_SECONDS
 
     def saves(self, held: Held) -> bool:
         """Whether it is time to save what has been folded of a partition."""
@@ -223,6 +226,7 @@ class FoldingWorker:
         outputs: list[OutRecord] = []
         more = False
         worked: list[Held] = []
+        turn_began = self._clock.monotonic()
         self._midway = True
         for partition, held in sorted(self._held.items(), key=lambda item: (item[0] < self._turn, item[0])):
             if not (held.live and self.settled):
@@ -236,7 +240,9 @@ class FoldingWorker:
             worked.append(held)
             outputs += written
             more = more or left
-            await asyncio.sleep(0)
+            if self._clock.monotonic() - turn_began >= self._pace.turn_seconds:
+                await asyncio.sleep(0)
+                turn_began = self._clock.monotonic()
         await self._producer.publish_all(outputs)
         self._midway = False
         for held in worked:

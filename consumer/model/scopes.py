@@ -128,7 +128,12 @@ class Scope:
     def is_broad(self) -> bool:
         """Whether many calls may be in it: a whole campaign or agent, or a long list."""
         whole = self.kind in {ScopeKind.CAMPAIGN, ScopeKind.AGENT}
-        return whole or len(self.call_ids) + len(self.mobile_numbers) > A_FEW
+        return whole or self.names_many
+
+    @property
+    def names_many(self) -> bool:
+        """Whether it is a long list."""
+        return len(self.call_ids) + len(self.mobile_numbers) > A_FEW
 
     def index_keys(self) -> tuple[Key, ...]:
         """The keys under which this scope is found by the calls it covers."""

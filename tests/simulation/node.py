@@ -116,7 +116,7 @@ class Life:
             topics=names,
             open_shard=lambda partition: self._open(role, partition, reader),
             clock=self._machine.clock,
-            pace=Pace(around.faults.plan.pace_seconds, UNSAVED.get(role, 1), UNSAVED_SILENT.get(role, 1)),
+            pace=Pace(around.faults.plan.pace_seconds, UNSAVED.get(role, 1), UNSAVED_SILENT.get(role, 1), 0.0),
         )
         self.feed.on_change(worker.wake)
         self.workers[role] = worker, reader

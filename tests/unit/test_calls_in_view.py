@@ -221,16 +221,20 @@ def test_in_a_view_of_many_calls_every_one_is_met_while_its_hashes_are_still_bei
 ) -> None:
     monkeypatch.setattr("consumer.correlate.heard_of.READ_AT_ONCE", 7)
     names = [f"c{n}" for n in range(40)]
-    calls = keep(view, *(waiting_call(name) for name in names))
-    calls.put(waiting_call("new"), None)
+    numbers = [f"+91111110{n:02}" for n in range(41)]
+    many = [waiting_call(name, number=number) for name, number in zip([*names, "new"], numbers, strict=True)]
+    calls = keep(view, *many[:-1])
+    calls.put(many[-1], None)
     save(calls, view)
     for _ in range(8):
-        calls.heard_of.read_on()
+        calls.read_on()
         fresh = Calls(view.connection, KEEPING, at_hand=0)
         assert all(fresh.get(ACCOUNT, name) for name in [*names, "new"])
         assert all(calls.heard_of.may_hold(crc32(f"{ACCOUNT}/{name}".encode())) for name in [*names, "new"])
+        assert all(waiting(calls, ("number", number)) for number in numbers)
     some_new = [crc32(f"{ACCOUNT}/unheard-of-{n}".encode()) for n in range(1_000)]
     assert sum(map(calls.heard_of.may_hold, some_new)) < 10
+    assert sum(map(calls.numbers.may_hold, some_new)) < 10
 
 
 def test_calls_of_one_hash_are_two_calls(view: View) -> None:
