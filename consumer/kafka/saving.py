@@ -40,10 +40,10 @@ class Saving:
                 await self.let_others()
         await asyncio.sleep(0)
 
-    async def save_all(self, *, silent: bool = True) -> None:
-        """Save every partition, or only those that are live."""
+    async def save_all(self) -> None:
+        """Save every partition."""
         for held in self._held.values():
-            if held.unsaved and (held.live or silent):
+            if held.unsaved:
                 await self.save(held)
 
     def is_due(self, *, behind: bool) -> bool:

@@ -310,7 +310,8 @@ class FoldingWorker:
             if held := self._held.pop(partition, None):
                 self._opening.throw_away(partition, held.shard, found)
         for held in self._held.values():
-            self._advance(held)
+            if not held.caught_up:
+                self._advance(held)
         return {} if bad else good
 
     async def _pass_empty_offsets(self) -> dict[tuple[str, int], Sequence[LogRecord]]:
@@ -388,10 +389,14 @@ class FoldingWorker:
     async def _commit(self, *, force: bool = False) -> None:
         if not (force or self._saving.is_due(behind=self._behind)):
             return
+        for partition in list(self._held):
+            async with self._lock:  # an order that comes in between need not wait for all of them
+                held = self._held.get(partition)
+                if held and held.unsaved and self.settled and (held.live or force):
+                    await self._saving.save(held)
         async with self._lock:
             if self._held and not self.settled:
                 return  # what is ours has to be known before all that it holds back can be said
-            await self._saving.save_all(silent=force)
             await self._saving.say_the_rest(held for held in self._held.values() if held.live and self.settled)
         await self._saving.commit()
 
