@@ -2,7 +2,8 @@
 
 SQLite would do it within a COMMIT, and the event loop would stand still meanwhile: a tenth of a second and more for a
 view of a hundred megabytes. A thread with a connection of its own does it beside the commits instead. It begins the journal
-anew as well, since whoever writes first into one that is empty waits for the disk.
+anew as well, since whoever writes first into one that is empty waits for the disk. A journal that is written to without a
+pause can never begin anew, so whoever saves that much waits for the thread now and then.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 JOURNAL = "-wal"
 DUE_BYTES = 4 * 1024 * 1024
+WAITED_FOR_BYTES = 32 * 1024 * 1024
 EVERY_SECONDS = 0.5
 ATTEMPTS = 3
 NO_VERSION = 0
@@ -32,11 +34,25 @@ async def checkpoint_views(folder: Path) -> None:
         for view, written_at in (await asyncio.to_thread(due, folder)).items():
             if done.get(view) == written_at:
                 continue  # it keeps its length until the next commit begins it anew
-            try:
-                await asyncio.to_thread(checkpoint, view)
-            except sqlite3.Error as error:  # the next commit that finds the journal far too long does it itself
-                logger.warning("the journal of %s stays as it is: %s", view, error)
+            await _in_thread(view)
             done[view] = written_at
+
+
+async def wait_for_journal(view: Path) -> None:
+    """Have a journal begun anew that has become very long; the caller lets nobody write into the view meanwhile."""
+    try:
+        size = view.with_name(view.name + JOURNAL).stat().st_size
+    except FileNotFoundError:
+        return
+    if size >= WAITED_FOR_BYTES:
+        await _in_thread(view)
+
+
+async def _in_thread(view: Path) -> None:
+    try:
+        await asyncio.to_thread(checkpoint, view)
+    except sqlite3.Error as error:  # the next commit that finds the journal far too long does it itself
+        logger.warning("the journal of %s stays as it is: %s", view, error)
 
 
 def due(folder: Path) -> dict[Path, int]:

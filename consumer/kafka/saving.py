@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 
+from consumer.kafka.checkpoints import wait_for_journal
 from consumer.kafka.clock import Clock
 from consumer.kafka.held import Held
 from consumer.kafka.producer import OutRecord, Producer
@@ -39,6 +40,7 @@ class Saving:
             for _ in steps:
                 await self.let_others()
         await asyncio.sleep(0)
+        await wait_for_journal(held.shard.view.path)
 
     async def save_all(self) -> None:
         """Save every partition."""

@@ -261,8 +261,9 @@ Record = Decision | Ended | Attempt | Result | Looked
 def fold_termination(known: Termination | None, record: Record) -> Termination:
     """Fold one record into a termination; records may come in any order and more than once.
 
-    Of several answers to one request the earliest stands, of several outcomes the latest. Of several ends it is the earliest
-    too, unless the call was cancelled: then it had come back to the queue, and nobody told us that in time.
+    A request that was written down twice is one. Of several answers to it the earliest stands, of several outcomes the
+    latest. Of several ends it is the earliest too, unless the call was cancelled: then it had come back to the queue, and
+    nobody told us that in time.
     """
     if known is None and isinstance(record, Decision):
         return _decided(record)
@@ -332,10 +333,24 @@ MODES = (Mode.SHADOW, Mode.CANARY, Mode.ENFORCE)
 def _fold_attempt(t: Termination, attempt: Attempt) -> Termination:
     if not t.attempts:
         return replace(t, attempts=(attempt,), orders=_union(t.orders, attempt.orders))
-    if any(known.request_id == attempt.request_id for known in t.attempts):
+    known = next((known for known in t.attempts if known.request_id == attempt.request_id), None)
+    if known == attempt:
         return t
-    attempts = _sorted((*t.attempts, attempt), _attempt_order)
+    if known:
+        attempt = _united(known, attempt)
+    attempts = _sorted((*(one for one in t.attempts if one is not known), attempt), _attempt_order)
     return replace(t, attempts=attempts, orders=_union(t.orders, attempt.orders))
+
+
+def _united(one: Attempt, other: Attempt) -> Attempt:
+    """Unite what was written twice of one request: meanwhile its call may have met another order."""
+    return replace(
+        one,
+        n=min(one.n, other.n),
+        at=min(one.at, other.at),
+        orders=_union(one.orders, other.orders),
+        size=max(one.size, other.size),
+    )
 
 
 def _fold_result(t: Termination, result: Result) -> Termination:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from consumer.kafka import checkpoints as checkpoints_module
 from consumer.kafka import consumer_client as client_module
 from consumer.kafka import reader as reader_module
 from consumer.kafka import saving as saving_module
 from consumer.kafka import worker as worker_module
+from consumer.kafka.checkpoints import checkpoint
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.view import remove_view
 from consumer.kafka.watch import Watch
@@ -136,6 +138,28 @@ async def test_a_worker_that_gives_way_rests_between_steps_and_still_folds_every
             monkeypatch.undo()
         assert saving_module.REST_SECONDS in rests
         assert node.rows() == [(0, n) for n in range(200)]
+
+
+async def test_a_worker_whose_journal_has_become_long_waits_for_it_and_folds_on(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_anew: list[Path] = []
+
+    def noted(view: Path) -> None:
+        begun_anew.append(view)
+        checkpoint(view)
+
+    monkeypatch.setattr(checkpoints_module, "WAITED_FOR_BYTES", 1)
+    monkeypatch.setattr(checkpoints_module, "checkpoint", noted)
+    async with installed(kafka_servers, topic_prefix) as log:
+        node = Node(log, tmp_path)
+        async with node.running() as worker:
+            await until(lambda: worker.ready)
+            for _ in range(3):
+                await write(log, 20)
+            await until(lambda: node.shards[0].saved == 60)
+        assert set(begun_anew) == {tmp_path / "0.sqlite"}
+        assert node.rows() == [(0, n) for n in range(60)]
 
 
 async def test_view_ahead_of_the_committed_offset_goes_on_from_the_view(

@@ -57,8 +57,8 @@ def records(draw: st.DrawFn) -> Record:
         )
     if kind is Ended:
         return Ended(**of, status=draw(st.sampled_from([Status.CANCELLED, Status.ONGOING])), at=draw(TIMES))
-    if kind is Attempt:  # a request is one event: whoever tells of it tells the same
-        return Attempt(**of, request_id=f"request-{n}", n=n, at=1_000.0 + n, orders=("order-1",))
+    if kind is Attempt:  # told twice of a call that its scope's stop names, it may have met another order in between
+        return Attempt(**of, request_id=f"request-{n}", n=n, at=draw(TIMES), orders=draw(ORDERS))
     if kind is Result:
         answer = draw(st.sampled_from(AnswerClass))
         return Result(**of, at=draw(TIMES), request_id=f"request-{n}", n=n, answer=answer)

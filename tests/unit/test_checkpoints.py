@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumer.kafka import checkpoints
-from consumer.kafka.checkpoints import checkpoint, checkpoint_views, due
+from consumer.kafka.checkpoints import checkpoint, checkpoint_views, due, wait_for_journal
 from consumer.kafka.view import View
 from tests.patience import PATIENCE_SECONDS
 
@@ -59,6 +59,22 @@ def test_the_next_commit_does_not_have_to_begin_the_journal_anew(tmp_path: Path)
         connection.execute("INSERT INTO things VALUES (9999, 'later')")
     assert header(path) == begun
     assert View(path, SCHEMA, cluster_id="c").offsets == {("topic", 0): 6}
+
+
+async def test_whoever_writes_much_waits_for_the_journal_to_begin_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "correlate" / "0.sqlite"
+    await wait_for_journal(path)  # which is not there yet
+    view = written(path)
+    full = header(path)
+    await wait_for_journal(path)
+    assert header(path) == full, "it is not that long"
+    monkeypatch.setattr(checkpoints, "WAITED_FOR_BYTES", 1_000_000)
+    await wait_for_journal(path)
+    assert header(path) != full
+    assert due(tmp_path) == {}
+    view.close()
 
 
 def test_a_view_that_is_being_written_goes_on_undisturbed(tmp_path: Path) -> None:
