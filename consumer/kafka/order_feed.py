@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+from consumer.kafka.checkpoints import wait_for_journal
 from consumer.kafka.connection import Connection
 from consumer.kafka.control_rows import ControlChange
 from consumer.kafka.errors import LogUnavailable
@@ -161,6 +162,7 @@ class OrderFeed:
             if self.book.is_untidy:
                 for _ in self.book.tidy():
                     await asyncio.sleep(0)
+            await wait_for_journal(self.book.view.path)
 
     def _throw_away(self, found: Doubt) -> None:
         log_thrown_away(self.book.view.path, str(found))

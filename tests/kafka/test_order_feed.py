@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from consumer.kafka import checkpoints
+from consumer.kafka.checkpoints import checkpoint
 from consumer.kafka.order_book import StoredOrderBook
 from consumer.kafka.order_feed import SLICE_RECORDS, OrderFeed, control_record, fact_record, order_record
 from consumer.kafka.producer import OutRecord
@@ -291,3 +293,24 @@ async def test_controls_are_known_beside_the_orders_and_after_a_restart_without_
             assert (told := stood.mode_of("opt-out")) is not None
             assert told.mode is Mode.SHADOW
             assert len(feed.book) == 1
+
+
+async def test_a_feed_whose_journal_has_become_long_waits_for_it_and_reads_on(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_anew: list[Path] = []
+
+    def noted(view: Path) -> None:
+        begun_anew.append(view)
+        checkpoint(view)
+
+    monkeypatch.setattr(checkpoints, "WAITED_FOR_BYTES", 1)
+    monkeypatch.setattr(checkpoints, "checkpoint", noted)
+    path = tmp_path / "0.sqlite"
+    async with installed(kafka_servers, topic_prefix) as log:
+        names = [f"order-{n}" for n in range(3 * SLICE_RECORDS)]
+        await log.producer.publish_all(order_record(log.topics.stop_orders, an_order(name)) for name in names)
+        async with fed(log, path) as feed:
+            await feed.caught_up()
+            assert len(feed.book) == len(names)
+    assert begun_anew == [path] * 3
