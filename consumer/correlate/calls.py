@@ -20,11 +20,10 @@ from consumer.correlate.cohorts import Cohorts, hash_of
 from consumer.correlate.due import FORGET, Due
 from consumer.correlate.heard_of import HeardOf
 from consumer.correlate.room import AT_HAND
-from consumer.correlate.rows import Rows, State
+from consumer.correlate.rows import Rows, State, ends, is_over, stays
 from consumer.model.calls import Call, orders_together
 from consumer.model.identity import call_name
 from consumer.model.scopes import Key, Scope, call_keys
-from consumer.model.status import Status
 
 SCHEMA = f""" -- calls.state: layout 7, msgpack of Call
 CREATE TABLE IF NOT EXISTS calls (
@@ -40,7 +39,6 @@ LOOKED_UP_AT_ONCE, FEW = 100, 10
 HOUR_SECONDS = 3_600
 BLOCKS_AT_ONCE = 16
 
-ONGOING = Status.ONGOING
 SAVED_AT_ONCE = 250
 A_FEW_UNSAVED = 50
 COMMON = ("account", "provider", "campaign_id", "agent_id", "from_number")
@@ -179,9 +177,9 @@ class Calls:
             state = State(_encode(call))
             if before is None:
                 self._save_new(kept, call, state, rows)
-            elif _stays(before, call):
+            elif stays(before, call):
                 rows.stays.append((state, kept.row_id))
-            elif _ends(before, call):
+            elif ends(before, call):
                 forget_at = self._forget_hour(call)
                 rows.ended.append((forget_at, state, kept.row_id))
                 self._due.note(kept.row_id, forget_at)
@@ -335,7 +333,7 @@ class Calls:
 
         A call that is being dialled mostly waits again or ends within minutes; until it does its row is left in place.
         """
-        if _is_over(call):
+        if is_over(call):
             return None, None, self._forget_hour(call)
         account = call.account
         number = None
@@ -356,28 +354,6 @@ class Calls:
 
 def _waits(call: Call | None) -> bool:
     return call is not None and call.progress.standing.terminable
-
-
-def _is_over(call: Call) -> bool:
-    standing = call.progress.standing
-    return not standing.terminable and standing.status is not ONGOING
-
-
-def _ends(before: Call, call: Call) -> bool:
-    """Whether a call ends with nothing else changing that its row is found by, as nearly every call does."""
-    return not _is_over(before) and _is_over(call) and before.number == call.number
-
-
-def _stays(before: Call, call: Call) -> bool:
-    """Whether what a call's row is found by is sure to be as it was."""
-    return (
-        before.number is call.number
-        and before.campaign_id is call.campaign_id
-        and before.agent_id is call.agent_id
-        and before.kept_at == call.kept_at
-        and not _is_over(before)
-        and not _is_over(call)
-    )
 
 
 def _share_texts(call: Call) -> None:

@@ -3,6 +3,10 @@
 import sqlite3
 from typing import NamedTuple
 
+from consumer.model.calls import Call
+from consumer.model.status import Status
+
+ONGOING = Status.ONGOING
 NEW = "INSERT INTO calls (id, hash, cohort, number, due, state) VALUES (?, ?, ?, ?, ?, ?)"
 OVER = "INSERT INTO calls (id, hash, due, state) VALUES (?, ?, ?, ?)"
 STAYS = "UPDATE calls SET state = ? WHERE id = ?"
@@ -33,3 +37,25 @@ class Rows(NamedTuple):
         connection.executemany(STAYS, self.stays)
         connection.executemany(ENDED, self.ended)
         connection.executemany(MOVED, self.moved)
+
+
+def is_over(call: Call) -> bool:
+    standing = call.progress.standing
+    return not standing.terminable and standing.status is not ONGOING
+
+
+def ends(before: Call, call: Call) -> bool:
+    """Whether a call ends with nothing else changing that its row is found by, as nearly every call does."""
+    return not is_over(before) and is_over(call) and before.number == call.number
+
+
+def stays(before: Call, call: Call) -> bool:
+    """Whether what a call's row is found by is sure to be as it was."""
+    return (
+        before.number is call.number
+        and before.campaign_id is call.campaign_id
+        and before.agent_id is call.agent_id
+        and before.kept_at == call.kept_at
+        and not is_over(before)
+        and not is_over(call)
+    )

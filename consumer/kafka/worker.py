@@ -13,12 +13,12 @@ import logging
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from sqlite3 import DatabaseError
-from typing import Final, NamedTuple
 
 from consumer.kafka.clock import SYSTEM_CLOCK, Clock
 from consumer.kafka.errors import LogUnavailable
 from consumer.kafka.held import Held, PartitionStatus
 from consumer.kafka.opening import Opening
+from consumer.kafka.pace import DEFAULT_PACE, Pace
 from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.progress import Reading
 from consumer.kafka.reader import GroupReader, LogRecord
@@ -31,37 +31,13 @@ from consumer.kafka.watchdog import Look
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["DEFAULT_PACE", "FoldingWorker", "Pace", "PartitionStatus", "Shard"]
+__all__ = ["FoldingWorker", "PartitionStatus", "Shard"]
 
 MAX_RECORDS, BEHIND_RECORDS = 2_000, 500
 """What is handed over at once at most, and how much of it tells that more is waiting."""
 ROUND_RECORDS = 1_000
 POLL_MS, UNSETTLED_POLL_MS = 200, 20
-WORK_EVERY_SECONDS = 0.25
-TURN_SECONDS = 0.003
 RETRY_SECONDS = 0.5
-
-
-class Pace(NamedTuple):
-    """How often the shards work without being woken, and after how many records folded a partition is saved at the latest.
-
-    It is saved sooner before a commit, and where the shard looks into what is saved. Neither happens while it is replayed
-    silently, so more may be saved at once then: after ``save_silent_at_records``, if that is more. Others get their turn
-    when the shards have worked for ``turn_seconds``.
-    """
-
-    work_every_seconds: float = WORK_EVERY_SECONDS
-    save_at_records: int = 1
-    save_silent_at_records: int = 1
-    turn_seconds: float = TURN_SECONDS
-
-    def saves(self, held: Held) -> bool:
-        """Whether it is time to save what has been folded of a partition."""
-        silent = not held.live and self.save_silent_at_records > self.save_at_records
-        return held.unsaved_records >= (self.save_silent_at_records if silent else self.save_at_records)
-
-
-DEFAULT_PACE: Final = Pace()
 
 
 class FoldingWorker:

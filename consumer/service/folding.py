@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 from consumer.kafka.metrics import show_bytes
 from consumer.kafka.only_here import only_here
+from consumer.kafka.pace import DEFAULT_PACE, Pace
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.view import held_views
-from consumer.kafka.worker import DEFAULT_PACE, FoldingWorker, Pace, Shard
+from consumer.kafka.worker import FoldingWorker, Shard
 from consumer.service.host import Host
 from consumer.service.parts import Parts
 

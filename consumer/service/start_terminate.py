@@ -1,6 +1,6 @@
 """Starting ``terminate``: terminations become requests to providers, and a record of what came of them."""
 
-from consumer.kafka.worker import Pace
+from consumer.kafka.pace import Pace
 from consumer.service.folding import start_worker
 from consumer.service.host import Host
 from consumer.service.parts import Parts

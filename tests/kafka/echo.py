@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from consumer.kafka.pace import DEFAULT_PACE, Pace
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.reader import GroupReader, LogRecord
 from consumer.kafka.view import View
-from consumer.kafka.worker import DEFAULT_PACE, FoldingWorker, Pace
+from consumer.kafka.worker import FoldingWorker
 from tests.kafka.helpers import Installation, a_worker, text, working
 
 SCHEMA = """

@@ -10,16 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from consumer.kafka import checkpoints
 from consumer.kafka.connection import Connection
 from consumer.kafka.embedded import EmbeddedKafka, Progress
 from consumer.kafka.errors import LogUnavailable
+from consumer.kafka.pace import DEFAULT_PACE, Pace
 from consumer.kafka.producer import OutRecord, Producer
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.topics import Cluster, Topic, Topics, ensure_topics
 from consumer.kafka.view import held_views
-from consumer.kafka.worker import DEFAULT_PACE, FoldingWorker, Pace, Shard
+from consumer.kafka.worker import FoldingWorker, Shard
 from consumer.model.accounts import Account
 from tests.patience import PATIENCE_SECONDS
 
@@ -241,3 +244,17 @@ def _stands_still(pid: int) -> bool:
     except OSError:  # a thread that has just ended
         return False
     return all(state == "T" for state in states)
+
+
+def waiting_for_each_journal(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Let each save wait until its journal is begun anew; gives the views of which that has been done."""
+    begun_anew: list[Path] = []
+
+    def noted(view: Path) -> None:
+        begun_anew.append(view)
+        checkpoint(view)
+
+    checkpoint = checkpoints.checkpoint
+    monkeypatch.setattr(checkpoints, "WAITED_FOR_BYTES", 1)
+    monkeypatch.setattr(checkpoints, "checkpoint", noted)
+    return begun_anew

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from consumer.kafka import checkpoints
-from consumer.kafka.checkpoints import checkpoint
 from consumer.kafka.order_book import StoredOrderBook
 from consumer.kafka.order_feed import SLICE_RECORDS, OrderFeed, control_record, fact_record, order_record
 from consumer.kafka.producer import OutRecord
@@ -19,7 +17,7 @@ from consumer.model.codec import decode_order_record
 from consumer.model.controls import Alert, Lever, RuleMode
 from consumer.model.orders import Author, Fact, FactKind, Mode, OrderState, StopOrder
 from consumer.model.scopes import Scope
-from tests.kafka.helpers import Installation, in_background, installed, until
+from tests.kafka.helpers import Installation, in_background, installed, until, waiting_for_each_journal
 from tests.kafka.log_faults import make_again
 from tests.patience import PATIENCE_SECONDS
 from tests.unit.values import waiting_call
@@ -298,14 +296,7 @@ async def test_controls_are_known_beside_the_orders_and_after_a_restart_without_
 async def test_a_feed_whose_journal_has_become_long_waits_for_it_and_reads_on(
     kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun_anew: list[Path] = []
-
-    def noted(view: Path) -> None:
-        begun_anew.append(view)
-        checkpoint(view)
-
-    monkeypatch.setattr(checkpoints, "WAITED_FOR_BYTES", 1)
-    monkeypatch.setattr(checkpoints, "checkpoint", noted)
+    begun_anew = waiting_for_each_journal(monkeypatch)
     path = tmp_path / "0.sqlite"
     async with installed(kafka_servers, topic_prefix) as log:
         names = [f"order-{n}" for n in range(3 * SLICE_RECORDS)]

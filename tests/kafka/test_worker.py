@@ -5,18 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from consumer.kafka import checkpoints as checkpoints_module
 from consumer.kafka import consumer_client as client_module
 from consumer.kafka import reader as reader_module
 from consumer.kafka import saving as saving_module
 from consumer.kafka import worker as worker_module
-from consumer.kafka.checkpoints import checkpoint
+from consumer.kafka.pace import Pace
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.view import remove_view
 from consumer.kafka.watch import Watch
-from consumer.kafka.worker import FoldingWorker, Pace
+from consumer.kafka.worker import FoldingWorker
 from tests.kafka.echo import Node, SaveFailedError, committed, ids, write
-from tests.kafka.helpers import Breakable, a_worker, in_background, installed, text, until, working
+from tests.kafka.helpers import (
+    Breakable,
+    a_worker,
+    in_background,
+    installed,
+    text,
+    until,
+    waiting_for_each_journal,
+    working,
+)
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
 
@@ -143,14 +151,7 @@ async def test_a_worker_that_gives_way_rests_between_steps_and_still_folds_every
 async def test_a_worker_whose_journal_has_become_long_waits_for_it_and_folds_on(
     kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun_anew: list[Path] = []
-
-    def noted(view: Path) -> None:
-        begun_anew.append(view)
-        checkpoint(view)
-
-    monkeypatch.setattr(checkpoints_module, "WAITED_FOR_BYTES", 1)
-    monkeypatch.setattr(checkpoints_module, "checkpoint", noted)
+    begun_anew = waiting_for_each_journal(monkeypatch)
     async with installed(kafka_servers, topic_prefix) as log:
         node = Node(log, tmp_path)
         async with node.running() as worker:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from consumer.kafka.connection import Connection
 from consumer.kafka.errors import LogError
 from consumer.kafka.order_feed import OrderFeed
+from consumer.kafka.pace import Pace
 from consumer.kafka.producer import Producer
-from consumer.kafka.worker import FoldingWorker, Pace, Shard
+from consumer.kafka.worker import FoldingWorker, Shard
 from consumer.terminate.account_loop import LoopParts
 from consumer.terminate.role import TerminateRole
 from tests.simulation.fetcher import Fetcher
