@@ -78,15 +78,11 @@ def attempts_come_before_requests(world: World) -> Iterator[str]:
 
 
 def allowance_is_kept(world: World) -> Iterator[str]:
-    """A call is asked for once, again only after a crash, an unknown or an unconfirmed answer, and three times at most.
-
-    Whoever slept and lost the account meanwhile may send one request more, of which the new owner knows nothing yet.
-    """
+    """A call is asked for once, again only after a crash, an unknown or an unconfirmed answer, and three times at most."""
     reached = {stop.request_id for stop in world.wire.stops}
-    sleepers = sum(strike.kind == FREEZE for strike in world.plan.strikes)
     for t in world.oracle.terminations.values():
         asked = [attempt for attempt in t.attempts if attempt.request_id in reached]
-        if len(asked) > MAX_SENDS + sleepers:
+        if len(asked) > MAX_SENDS:
             yield f"{t.call_id} was asked for {len(asked)} times"
         excuses = len(world.plan.strikes) + sum(bool(r.answer and r.answer.may_have_acted) for r in t.results)
         if len(asked) > 1 + excuses:

@@ -4,7 +4,7 @@ The protocol is the eager one: whoever hears that the group rebalances gives up 
 falls silent for a session is expelled; it learns of that only when it speaks again, and until then works on as a zombie.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -15,6 +15,8 @@ from tests.simulation.loop import Process, VirtualLoop
 
 SESSION_SECONDS = 9.0
 HEARTBEAT_SECONDS = 2.0
+UNNOTICED_SECONDS = SESSION_SECONDS - HEARTBEAT_SECONDS
+"""So long a process may be frozen without the group missing it."""
 REBALANCE_SECONDS = 12.0
 JOIN_SECONDS = 0.2
 
@@ -91,6 +93,15 @@ class SimulatedGroup:
         """Let a member whose process was frozen hear, with its next heartbeat, what it has missed."""
         if member not in self.members or self.rebalancing:
             self._tell(member)
+
+    def ask(self, member: Member, still_counts: Callable[[], None]) -> None:
+        """Tell a member that asks, after a while, that it still counts; of anything else it hears by itself."""
+
+        def answer() -> None:
+            if member in self.members and member.generation == self.generation and not self.rebalancing:
+                still_counts()
+
+        self.loop.after(self.random.random() * JOIN_SECONDS, member.process, answer)
 
     def commit(self, member: Member, offsets: Mapping[Key, int]) -> bool:
         """Take offsets of a member of the present generation; says whether they were taken."""

@@ -7,7 +7,7 @@ from consumer.kafka.errors import LogUnavailable
 from consumer.kafka.reader import GroupReader, LogRecord, TopicReader
 from consumer.kafka.topics import Topic
 from tests.simulation.fetcher import Fetcher
-from tests.simulation.group import Member, SimulatedGroup
+from tests.simulation.group import UNNOTICED_SECONDS, Member, SimulatedGroup
 from tests.simulation.log import Key, SimulatedLog
 from tests.simulation.loop import Process
 
@@ -61,6 +61,14 @@ class SimulatedGroupReader(GroupReader):
         self._fetcher.stop()
         self.joined = False
         self.generation += 1
+
+    def stood_still(self, seconds: float) -> None:
+        """Doubt its membership after it was frozen for so long, as the reader's pulse does before anything else runs."""
+        if not self.joined or seconds <= UNNOTICED_SECONDS:
+            return
+        self.revoked()
+        generation = self.generation
+        self._group.ask(self.member, lambda: self.given(self.assigned) if generation == self.generation else None)
 
     def given(self, partitions: frozenset[int]) -> None:
         """Learn the new assignment, as the rebalance listener does; nothing is read until ``open``."""

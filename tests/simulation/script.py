@@ -75,7 +75,7 @@ def strike_at(world: World, process: Process, strike: Strike, at: str) -> None:
     if strike.kind == FREEZE:
         loop.freeze(process)
         node.fell_silent(process)
-        loop.after(strike.seconds, loop.world, _thaw, world, node, process)
+        loop.after(strike.seconds, loop.world, _thaw, world, node, process, strike.seconds)
         return
     node.crash(process)
     if strike.views == OLDER:
@@ -89,10 +89,11 @@ def strike_at(world: World, process: Process, strike: Strike, at: str) -> None:
     loop.after(strike.seconds, loop.world, node.start)
 
 
-def _thaw(world: World, node: Node, process: Process) -> None:
+def _thaw(world: World, node: Node, process: Process, seconds: float) -> None:
     if not process.alive:
         return
     world.note(process.name, "runs on")
     world.loop.thaw(process)
     for role, (_, reader) in node.life.workers.items():
+        reader.stood_still(seconds)
         world.groups[role].speaks_again(reader.member)
