@@ -23,7 +23,7 @@ from consumer.correlate.room import AT_HAND
 from consumer.correlate.rows import Rows, State, ends, is_over, stays
 from consumer.model.calls import Call, orders_together
 from consumer.model.identity import call_name
-from consumer.model.scopes import Key, Scope, call_keys
+from consumer.model.scopes import Key, Scope
 
 SCHEMA = f""" -- calls.state: layout 7, msgpack of Call
 CREATE TABLE IF NOT EXISTS calls (
@@ -225,9 +225,8 @@ class Calls:
         """Whether ``waiting`` may find more in a scope after ``save``: where there is much to be looked at, it may."""
         if len(self._changed) > A_FEW_UNSAVED or scope.names_many:
             return True
-        keys = set(scope.index_keys())
-        changed = [kept.call for kept in self._changed]
-        return any(call and call.account == account and not keys.isdisjoint(call_keys(call)) for call in changed)
+        changed = [kept.call for kept in self._changed if kept.call and kept.call.account == account]
+        return any(map(scope.covers, changed))
 
     def waiting(self, account: str, key: Key, *, limit: int) -> Iterator[list[Call]]:
         """Give the calls that wait and may be under a scope key, as they are saved, out of ``limit`` rows at a time.

@@ -208,7 +208,7 @@ class Totals:
         scope = (account, "campaign", campaign_id) if campaign_id else (account, "account", "")
         if campaign_id:
             self._settle()  # calls may have been told to be in it late
-        row = self._rows.get((scope, OPEN)) or self._saved(*scope, OPEN)
+        row = self._rows.get((scope, OPEN)) or self._rows.setdefault((scope, OPEN), self._saved(*scope, OPEN))
         begun = 0
         for (crowd, (_, was, now, *_), *_), times in self._did.items():
             if crowd[0] == account:

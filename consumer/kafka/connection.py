@@ -15,12 +15,14 @@ take_closed_for_lost()
 class Connection:
     """Where Kafka is and how to prove who we are.
 
-    ``protocol`` is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; ``mechanism`` PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+    ``protocol`` is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; ``mechanism`` PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512;
+    ``compression`` of what is written none, gzip, snappy, lz4 or zstd: whatever it is, all of them are read.
     """
 
     bootstrap_servers: str
     topic_prefix: str = ""
     replication_factor: int = 1
+    compression: str = "snappy"
     protocol: str = "PLAINTEXT"
     mechanism: str | None = None
     username: str | None = None

@@ -19,6 +19,7 @@ async def connect(connection: Connection, client_id: str) -> AIOKafkaProducer:
     client = AIOKafkaProducer(
         **connection.client_options(client_id),
         enable_idempotence=True,
+        compression_type=None if connection.compression == "none" else connection.compression,
         max_batch_size=MAX_BATCH_BYTES,
         request_timeout_ms=10_000,
         retry_backoff_ms=50,

@@ -149,6 +149,16 @@ class Scope:
             case ScopeKind.NUMBER_IN_CAMPAIGN:
                 return tuple(("number", number, self.campaign_id or "") for number in self.mobile_numbers)
 
+    def covers(self, call: Call) -> bool:
+        """Whether a call of its account is in it."""
+        if self.mobile_numbers and call.number not in self.mobile_numbers:
+            return False
+        if self.call_ids:
+            return call.call_id in self.call_ids
+        if self.agent_id:
+            return call.agent_id == self.agent_id
+        return self.campaign_id is None or call.campaign_id == self.campaign_id
+
 
 def call_keys(call: Call) -> tuple[Key, ...]:
     """The keys of every scope that covers this call."""

@@ -28,11 +28,12 @@ def connection_of(settings: Settings, bootstrap_servers: str) -> Connection:
     kafka = settings.kafka
     security = kafka.security
     if kafka.bootstrap_servers is None:
-        return Connection(bootstrap_servers, topic_prefix=kafka.topic_prefix)
+        return Connection(bootstrap_servers, topic_prefix=kafka.topic_prefix, compression=kafka.compression)
     return Connection(
         bootstrap_servers,
         topic_prefix=kafka.topic_prefix,
         replication_factor=kafka.replication_factor,
+        compression=kafka.compression,
         protocol=security.protocol,
         mechanism=security.mechanism,
         username=security.username,

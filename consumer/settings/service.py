@@ -70,6 +70,7 @@ class KafkaSettings(Section):
     bootstrap_servers: BootstrapServers | None = None
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,100}$")
     replication_factor: int = Field(default=3, ge=1, le=32767)
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "snappy"
     security: KafkaSecurity = KafkaSecurity()
     partitions: dict[PartitionedTopic, Annotated[int, Field(ge=1, le=1024)]] | None = None
 

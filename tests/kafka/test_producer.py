@@ -1,4 +1,6 @@
 import asyncio
+from base64 import b64encode
+from random import Random
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -161,7 +163,8 @@ async def test_record_too_large_for_kafka_fails_alone(kafka_servers: str, topic_
     async with installed(kafka_servers, topic_prefix, call_events=2) as log:
         topic = log.topics.call_events
         sizes = [10, 2_000_000, 20, MAX_BATCH_BYTES * 2, 30]
-        futures = [log.producer.publish(text(topic, 0, "x" * size)) for size in sizes]
+        noise = b64encode(Random(0).randbytes(max(sizes))).decode()
+        futures = [log.producer.publish(text(topic, 0, noise[:size])) for size in sizes]
         beside = log.producer.publish(text(topic, 1, "beside"))
         results = await asyncio.gather(*futures, beside, return_exceptions=True)
         assert isinstance(results[1], RecordTooLarge)

@@ -43,7 +43,7 @@ def names(scope: Scope, call: Call) -> bool:
 
 @given(SCOPES, CALLS)
 def test_a_call_is_covered_by_exactly_the_scopes_that_name_it(scope: Scope, call: Call) -> None:
-    assert bool(set(scope.index_keys()) & set(call_keys(call))) == names(scope, call)
+    assert bool(set(scope.index_keys()) & set(call_keys(call))) == scope.covers(call) == names(scope, call)
 
 
 @given(st.lists(SCOPES, max_size=6), CALLS)

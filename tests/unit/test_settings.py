@@ -283,6 +283,7 @@ def test_protected_numbers_are_normalised_as_those_of_calls_are(tmp_path: Path) 
         ({"kafka": {"bootstrap_servers": "kafka"}}, "kafka.bootstrap_servers", "form"),
         ({"kafka": {"bootstrap_servers": ""}}, "kafka.bootstrap_servers", "form"),
         ({"kafka": {"replication_factor": 0}}, "kafka.replication_factor", "equal to 1"),
+        ({"kafka": {"compression": "brotli"}}, "kafka.compression", "possible values"),
         ({"kafka": {"security": {"protocol": "SSL"}}}, "kafka.security", "embedded Kafka"),
         ({"kafka": {"partitions": {"call-event": 3}}}, "kafka.partitions.call-event", "no such key"),
         ({"kafka": {"security": {"protocol": "SSL", "key_file": "k"}}}, "kafka.security.key_file", "cert_file"),

@@ -82,7 +82,7 @@ def test_an_operator_that_is_wrong_is_not_also_a_missing_one(tmp_path: Path) -> 
     ("text", "path", "remedy"),
     [
         ("http: {prot: 1}", "http.prot", "did you mean `port`?"),
-        ("kafka: {zzz: 1}", "kafka.zzz", "the keys here are `bootstrap_servers`, `partitions`"),
+        ("kafka: {zzz: 1}", "kafka.zzz", "the keys here are `bootstrap_servers`, `compression`"),
         ("limits: {per_rule: {share: 0.1, cals: 1}}", "limits.per_rule.cals", "did you mean `calls`?"),
         (
             ACCOUNT.replace("secret: w", "sekret: w"),
