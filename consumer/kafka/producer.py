@@ -21,7 +21,7 @@ from itertools import count
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError, UnknownError
 
 from consumer.kafka.connection import Connection
 from consumer.kafka.diagnosis import unreachable
@@ -228,13 +228,21 @@ class Producer:
             self._replace(flight.client)
         else:
             self.failing = True
-            logger.warning("writing to %s/%d failed, trying again: %r", lane.topic, lane.partition, error)
+            why = self._explained(error)
+            logger.warning("writing to %s/%d failed, trying again: %s", lane.topic, lane.partition, why)
             lane.put_off(self._loop.time())
             self._replace(flight.client)
         if lane.items:
             self._waiting[lane] = None
         if not self._flying:
             self._work.set()
+
+    def _explained(self, error: BaseException) -> str:
+        """Say what failed; a broker that lacks a codec's library says only that something did."""
+        codec = self._connection.compression
+        if not isinstance(error, UnknownError) or codec == "none":
+            return repr(error)
+        return f"{error!r}; the broker's log says why. Where it cannot load {codec}, set kafka.compression to none"
 
     def _look_around(self) -> None:
         """Ten times a second while there is work: fail what waited too long, give up what is stuck, wake what is due."""

@@ -1,12 +1,16 @@
 """Batches are compressed as configured, and read whatever they are compressed with, also by brokers that do so themselves."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from consumer.kafka import embedded_broker, embedded_config
 from consumer.kafka.connection import Connection
+from consumer.kafka.embedded import EmbeddedKafka
+from consumer.kafka.errors import LogUnavailable
 from consumer.kafka.producer import Producer
 from consumer.kafka.topics import Topic
 from tests.kafka.helpers import installed, text
@@ -64,4 +68,20 @@ async def test_what_a_broker_compresses_itself_is_read(kafka_servers: str, topic
         topic = log.topics.call_events
         await write(connection, topic)
         assert await codec_of_first_batch(connection, name) == codec
+        assert [record.value.decode() for record in await log.read(topic)] == VALUES
+
+
+async def test_a_broker_that_cannot_load_the_codec_is_told_of_with_the_way_out(
+    tmp_path: Path, topic_prefix: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def without_snappy(heap_mb: int, jdk: int, directory: Path) -> list[str]:
+        return [*embedded_config.jvm_options(heap_mb, jdk, directory), "-Dorg.xerial.snappy.tempdir=/proc/none"]
+
+    monkeypatch.setattr(embedded_broker, "jvm_options", without_snappy)
+    async with EmbeddedKafka(tmp_path) as kafka, installed(kafka.bootstrap_servers, topic_prefix) as log:
+        topic = log.topics.call_events
+        with pytest.raises(LogUnavailable):
+            await log.producer.publish(text(topic, 0, VALUES[0]), within_seconds=1.0)
+        assert "Where it cannot load snappy, set kafka.compression to none" in caplog.text
+        await write(replace(log.connection, compression="none"), topic)
         assert [record.value.decode() for record in await log.read(topic)] == VALUES
