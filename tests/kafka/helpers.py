@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, Self
 
 import pytest
@@ -121,6 +123,11 @@ async def _made(connection: Connection, topics: Topics) -> Cluster:
 
 def text(topic: Topic, partition: int, value: str) -> OutRecord:
     return OutRecord(topic.name, partition, b"key", value.encode())
+
+
+def noise(size: int) -> str:
+    """Give a text that no codec makes small."""
+    return b64encode(Random(0).randbytes(size)).decode()[:size]
 
 
 class Breakable:

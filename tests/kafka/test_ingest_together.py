@@ -20,7 +20,7 @@ from consumer.model.accounts import Account
 from consumer.model.events import CallEvent
 from consumer.model.identity import call_key
 from handlers.providers.ringg import Ringg
-from tests.kafka.helpers import SECRET, Breakable, Installation, an_account, installed, until
+from tests.kafka.helpers import SECRET, Breakable, Installation, an_account, installed, noise, until
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
@@ -113,7 +113,7 @@ async def test_a_record_that_kafka_refuses_fails_alone(kafka_servers: str, topic
     async with staged(kafka_servers, topic_prefix) as it:
         names = [f"call-{n}" for n in range(12)]
         waiting = [it.hand_in(name) for name in names]
-        too_large = it.hand_in("too large", filler="x" * 1_500_000)
+        too_large = it.hand_in("too large", filler=noise(1_500_000))
         results = await asyncio.gather(*waiting, too_large, return_exceptions=True)
         assert [type(result) for result in results] == [Taken] * len(names) + [RecordTooLarge]
         assert await it.kept() == keys(*names)

@@ -1,6 +1,4 @@
 import asyncio
-from base64 import b64encode
-from random import Random
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -9,7 +7,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from consumer.kafka.connection import Connection
 from consumer.kafka.errors import Backpressure, LogUnavailable, RecordTooLarge
 from consumer.kafka.producer import MAX_BATCH_BYTES, OutRecord, Producer
-from tests.kafka.helpers import Breakable, Installation, installed, text, until
+from tests.kafka.helpers import Breakable, Installation, installed, noise, text, until
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
@@ -163,8 +161,7 @@ async def test_record_too_large_for_kafka_fails_alone(kafka_servers: str, topic_
     async with installed(kafka_servers, topic_prefix, call_events=2) as log:
         topic = log.topics.call_events
         sizes = [10, 2_000_000, 20, MAX_BATCH_BYTES * 2, 30]
-        noise = b64encode(Random(0).randbytes(max(sizes))).decode()
-        futures = [log.producer.publish(text(topic, 0, noise[:size])) for size in sizes]
+        futures = [log.producer.publish(text(topic, 0, noise(size))) for size in sizes]
         beside = log.producer.publish(text(topic, 1, "beside"))
         results = await asyncio.gather(*futures, beside, return_exceptions=True)
         assert isinstance(results[1], RecordTooLarge)
