@@ -10,8 +10,10 @@ from consumer.kafka.ledger import NOTHING, NextStep
 from consumer.model.accounts import Account
 from consumer.model.provider import Capabilities, Provider
 from consumer.model.terminations import AnswerClass, State, Termination
+from consumer.terminate.endings import SETTLED
 
 SEND_NOW = NextStep("send")
+CLOSE_NOW = NextStep("close")
 MAX_SENDS = 3
 UNANSWERED_SECONDS = 30.0
 """After a crash between request and answer: longer than a request may take and than a lost partition may stay ours."""
@@ -23,11 +25,14 @@ NONE_TERMINABLE_SECONDS = 2.0
 def next_step(t: Termination, account: Account, capabilities: Capabilities) -> NextStep:
     """Say what is to be done with ``t``: ``send`` it, ``look`` how its call stands or ``close`` it, and from when on.
 
-    Nothing while only the log tells of it: the decision, which says what it is aimed at, is still to be read.
+    Nothing while only the log tells of it: the decision, which says what it is aimed at, is still to be read. What the call's
+    end has settled is to be closed where the log has no outcome: who owned it then had not known of the decision yet.
     """
     state = t.state
-    if state.over or t.decided_status is None:
+    if t.decided_status is None:
         return NOTHING
+    if state.over:
+        return CLOSE_NOW if state in SETTLED and t.final is None else NOTHING
     if state is State.WAITING:
         refused = t.last_answer
         return NextStep("send", refused.retry_at) if refused else SEND_NOW

@@ -173,12 +173,10 @@ class TerminateShard:
         due = self.ledger.to_close(now, CLOSE_AT_ONCE)
         outputs: list[OutRecord] = []
         for t in due:
-            outcome, reason = closing_outcome(t)
-            result = closed(t, outcome, now, reason)
+            result = (t.ended and endings.closing(t.ended, None, t, now, self.ledger.get)) or _given_up(t, now)
             self.ledger.fold(result)
             outputs += self.records([result])
-            metrics.OUTCOMES.labels(t.account, outcome).inc()
-            logger.warning("call %s of %s is %s: %s", t.call_id, t.account, outcome, reason)
+            metrics.OUTCOMES.labels(t.account, result.outcome).inc()
         forgets_more = self.ledger.forget(self.view.log_time)
         return outputs, len(due) == CLOSE_AT_ONCE or forgets_more
 
@@ -235,3 +233,9 @@ class TerminateShard:
         """Note how what only rules wanted comes out."""
         if self._live and state.over and t.attempts and self.chooser.only_rules_want(t):
             self.trust(t.account).settled(state, self._clock.monotonic())
+
+
+def _given_up(t: Termination, now: float) -> Result:
+    outcome, reason = closing_outcome(t)
+    logger.warning("call %s of %s is %s: %s", t.call_id, t.account, outcome, reason)
+    return closed(t, outcome, now, reason)

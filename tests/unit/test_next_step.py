@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from consumer.kafka.ledger import NOTHING, NextStep
+from consumer.model.orders import Mode
 from consumer.model.provider import Capabilities
 from consumer.model.status import Status
 from consumer.model.terminations import AnswerClass, Looked, Record, State, Termination, fold_termination
@@ -83,14 +84,20 @@ def test_nothing_to_terminate_is_not_found_when_nothing_else_was_heard_in_time()
 @pytest.mark.parametrize(
     "records",
     [
-        [decision(), attempt(), ended(Status.CANCELLED)],
-        [decision(), ended(Status.ONGOING)],
+        [decision(), attempt(), ended(Status.CANCELLED), closed(outcome=State.CONFIRMED)],
+        [decision(), ended(Status.ONGOING), closed(outcome=State.MISSED)],
+        [decision(mode=Mode.SHADOW), ended(Status.ONGOING)],
         [decision(), closed(outcome=State.EXPIRED)],
         [decision(), attempt(), answered(AnswerClass.ACCEPTED), closed(outcome=State.UNCONFIRMED)],
     ],
 )
 def test_what_is_over_needs_nothing(records: list[Record]) -> None:
     assert step(*records) == step(*records, capabilities=SEEING) == NOTHING
+
+
+@pytest.mark.parametrize("records", [[attempt(), ended(Status.CANCELLED)], [ended(Status.ONGOING)]])
+def test_what_the_end_of_a_call_has_settled_is_closed_where_the_log_has_no_outcome(records: list[Record]) -> None:
+    assert step(decision(), *records) == step(decision(), *records, capabilities=SEEING) == NextStep("close")
 
 
 def test_a_provider_that_can_be_asked_is_asked_before_anything_is_repeated_or_closed() -> None:

@@ -72,6 +72,21 @@ def test_nothing_is_done_about_a_stop_that_only_the_log_tells_of(shard: Terminat
     assert [t.call_id for t in shard.ledger.to_look(ACCOUNT, NOW + 1_000, 10)] == ["call-1"]
 
 
+def test_an_outcome_that_the_last_owner_could_not_know_of_is_said_by_the_next(shard: TerminateShard) -> None:
+    """It read the end of the call before anybody wanted it stopped: the one who decided had been frozen meanwhile."""
+    told: list[Record] = [attempt(), answered(AnswerClass.NONE_TERMINABLE), ended(Status.ONGOING), decision()]
+    records = [Logged(encode_termination_record(record), next(offsets)) for record in told]
+    assert shard.fold(records, live=False) == []
+    with shard.view.transaction({}) as connection:
+        shard.save(connection)
+    shard.go_live(caught_up=True)
+    outputs, _ = shard.work(NOW)
+    (said,) = [decode_termination_record(output.value) for output in outputs]
+    assert isinstance(said, Result)
+    assert (said.call_id, said.outcome, said.detail) == ("call-1", State.MISSED, "the call is ongoing")
+    assert shard.work(NOW + 1) == ([], False)
+
+
 CAME_BACK: dict[str, Record] = {
     "attempt": attempt(episode=0),
     "decision": decision(episode=1),
