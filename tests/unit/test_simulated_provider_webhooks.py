@@ -33,7 +33,7 @@ async def played_out(stage: Stage) -> None:
     await until(lambda: everything.count(OPEN) == 0 and stage.verdict.webhooks_waiting == 0)
     # the last recording and analysis follow the last call
     completed = stage.verdict.calls_by_status["completed"]
-    await until(lambda: told(stage)["all_processing_completed"] >= completed)
+    await until(lambda: told(stage)["all_processing_completed"] >= completed and stage.verdict.webhooks_waiting == 0)
 
 
 async def test_a_campaign_plays_out_and_every_count_adds_up() -> None:
