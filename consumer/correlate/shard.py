@@ -282,10 +282,9 @@ class CorrelateShard:
 
     def _whole_scope(self, record: OrderRecord, now: float) -> list[OutRecord]:
         """Ask for the provider's own stop of a scope; of all partitions, the one that the order's id falls on says so."""
-        wanted = scope_decisions(record, now)
-        if not wanted or self._topics.call_events.partition_of(record.order.order_id.encode()) != self._partition:
+        if self._topics.call_events.partition_of(record.order.order_id.encode()) != self._partition:
             return []
-        return [self._records.termination(one) for one in wanted]
+        return [self._records.termination(wanted) for wanted in scope_decisions(record, now)]
 
     def _join_all(self, page: Sequence[Call], now: float, *, bulk: bool) -> list[OutRecord]:
         outputs: list[OutRecord] = []
