@@ -19,6 +19,10 @@ __all__ = ["LEVELS", "LEVEL_VARIABLE", "MASK", "STARTING_SECONDS", "configure", 
 LEVEL_VARIABLE = "CALLBREAKER_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STARTING_SECONDS = 20.0
+AGAIN_SECONDS = 30.0
+_SAY_MUCH = ("aiokafka", "consumer.ingest", "consumer.kafka.producer", "consumer.kafka.worker")
+"""While a broker is away, the client says the same few things hundreds of times a second, ingest one a webhook."""
+_REMEMBERED = 200
 _NOISE = ("CoordinatorNotAvailable", "Marking the coordinator dead")
 
 
@@ -59,6 +63,29 @@ class _StartNoise(logging.Filter):
         return time.monotonic() > self._until
 
 
+class _Again(logging.Filter):
+    """Lets the same complaint through every ``AGAIN_SECONDS``, with how often it was said meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING or record.exc_info or not record.name.startswith(_SAY_MUCH):
+            return True
+        message, now = record.getMessage(), time.monotonic()
+        said_at, more = self._said.get(message, (-AGAIN_SECONDS, 0))
+        if now - said_at < AGAIN_SECONDS:
+            self._said[message] = said_at, more + 1
+            return False
+        if more:
+            record.msg, record.args = "%s (said %s times more since)", (message, f"{more:,}")
+        if len(self._said) >= _REMEMBERED:
+            self._said.clear()
+        self._said[message] = now, 0
+        return True
+
+
 def level_from_environment() -> int:
     """Read CALLBREAKER_LOG_LEVEL; INFO where it is not set.
 
@@ -77,6 +104,8 @@ def configure(level: int, stream: TextIO | None = None) -> None:
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_for_people(stream) if stream.isatty() else _FOR_MACHINES)
+    if level > logging.DEBUG:
+        handler.addFilter(_Again())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)

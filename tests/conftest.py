@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,10 @@ from consumer.kafka.embedded import EmbeddedKafka
 from tests.kafka.helpers import Breakable
 
 LONGEST_FIRST = ("simulation", "end_to_end", "browser", "kafka", "property", "unit")
+
+
+# A broker that a test kills makes the client say so hundreds of times, and what failed is not found among it.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

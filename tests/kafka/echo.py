@@ -1,5 +1,6 @@
 """A role that repeats what it reads, on real Kafka: what the worker and its views promise is seen in what it repeats."""
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -13,6 +14,7 @@ from consumer.kafka.reader import GroupReader, LogRecord
 from consumer.kafka.view import View
 from consumer.kafka.worker import FoldingWorker
 from tests.kafka.helpers import Installation, a_worker, text, working
+from tests.patience import PATIENCE_SECONDS
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (partition INTEGER, offset INTEGER, value TEXT, PRIMARY KEY (partition, offset));
@@ -143,11 +145,18 @@ async def write(log: Installation, count: int, partitions: int = 1) -> None:
 async def committed(log: Installation) -> int | None:
     """What the group has committed of partition 0."""
     reader = GroupReader(log.connection, group="role", topics=["none"], node="asks", held=list)
-    await reader.start()
+    await reader.start(join=False)
     try:
         return (await reader.committed(log.topics.call_events.name, [0])).get(0)
     finally:
         await reader.stop()
+
+
+async def until_committed(log: Installation, offset: int) -> None:
+    """Wait until the group has committed so much of partition 0: who leaves tries it for a few seconds only."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await committed(log) != offset:
+            await asyncio.sleep(0.1)
 
 
 def ids(records: Iterable[LogRecord]) -> list[str]:

@@ -14,7 +14,7 @@ from consumer.kafka.reader import GroupReader
 from consumer.kafka.view import remove_view
 from consumer.kafka.watch import Watch
 from consumer.kafka.worker import FoldingWorker
-from tests.kafka.echo import Node, SaveFailedError, committed, ids, write
+from tests.kafka.echo import Node, SaveFailedError, committed, ids, until_committed, write
 from tests.kafka.helpers import (
     Breakable,
     a_worker,
@@ -305,7 +305,9 @@ async def test_work_goes_on_after_the_broker_was_killed(
                 pass
             await write(log, 5)
             await until(lambda: sum(shard.saved for shard in node.shards.values()) >= 10)
+            await until_committed(log, (await log.ends(log.topics.call_events))[0])
         count = len(node.rows())
+        assert count >= 10
         assert set(ids(await log.read(log.topics.terminations))) == {f"0@{n}" for n in range(count)}
         assert await committed(log) == count
 

@@ -3,6 +3,7 @@
 import io
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import orjson
 import pytest
@@ -15,16 +16,24 @@ from consumer.model.masking import Mask
 NUMBER = "+918882876897"
 
 
+@contextmanager
+def configured(level: int, stream: io.StringIO) -> Iterator[io.StringIO]:
+    """Log into ``stream`` as a service does; the test's own logging is put back afterwards."""
+    root, client = logging.getLogger(), logging.getLogger("aiokafka")
+    before = root.handlers[:], root.level, client.level
+    logs.configure(level, stream)
+    try:
+        yield stream
+    finally:
+        root.handlers, root.level, client.level = before
+        logging.captureWarnings(capture=False)
+
+
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    """A log stream, as set up for a service; the test's own logging is put back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    written = io.StringIO()
-    logs.configure(logging.INFO, written)
-    yield written
-    root.handlers, root.level = handlers, level
-    logging.captureWarnings(capture=False)
+    """A log stream, as set up for a service."""
+    with configured(logging.INFO, io.StringIO()) as written:
+        yield written
 
 
 @pytest.mark.parametrize(
@@ -100,18 +109,65 @@ def test_what_the_kafka_client_says_while_a_broker_starts_is_kept_back(stream: i
     assert "Heartbeat" in stream.getvalue()
 
 
+@pytest.mark.parametrize("name", ["aiokafka", "aiokafka.consumer.fetcher", "consumer.ingest.server"])
+def test_what_is_said_again_and_again_is_counted(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("consumer.logs.time.monotonic", lambda: now)
+    client = logging.getLogger(name)
+    for _ in range(1_501):
+        client.error("Unable connect to node with id %s: %s", 1, "refused")
+        client.error("Unable to update metadata from %s", [1])
+    logging.getLogger("consumer.test").warning("mine")
+    logging.getLogger("consumer.test").warning("mine")
+    now += logs.AGAIN_SECONDS
+    client.error("Unable connect to node with id %s: %s", 1, "refused")
+    now += logs.AGAIN_SECONDS
+    client.error("Unable connect to node with id %s: %s", 1, "refused")
+    assert [orjson.loads(line)["event"] for line in stream.getvalue().splitlines()] == [
+        "Unable connect to node with id 1: refused",
+        "Unable to update metadata from [1]",
+        "mine",
+        "mine",
+        "Unable connect to node with id 1: refused (said 1,500 times more since)",
+        "Unable connect to node with id 1: refused",
+    ]
+
+
+def test_news_and_traces_are_each_told(stream: io.StringIO) -> None:
+    worker = logging.getLogger("consumer.kafka.worker")
+    for _ in range(2):
+        worker.info("guard holds partitions [0, 1]")
+        worker.error("guard cannot go on", exc_info=ValueError("why"))
+    assert stream.getvalue().count("guard holds") == stream.getvalue().count("guard cannot") == 2
+
+
+def test_what_differs_each_time_is_not_remembered_for_ever(stream: io.StringIO) -> None:
+    client = logging.getLogger("aiokafka")
+    for n in range(3 * logs._REMEMBERED):
+        client.error("request %s failed", n)
+    assert stream.getvalue().count("\n") == 3 * logs._REMEMBERED
+    (again,) = [
+        one for handler in logging.getLogger().handlers for one in handler.filters if isinstance(one, logs._Again)
+    ]
+    assert len(again._said) <= logs._REMEMBERED
+
+
+def test_at_debug_the_kafka_client_says_all() -> None:
+    with configured(logging.DEBUG, io.StringIO()) as stream:
+        for _ in range(3):
+            logging.getLogger("aiokafka").error("Unable to update metadata from [1]")
+    assert stream.getvalue().count("Unable to update") == 3
+
+
 def test_a_terminal_gets_short_lines() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = Terminal()
-    logs.configure(logging.INFO, stream)
-    logging.getLogger("consumer.test").warning("look at this")
-    root.handlers, root.level = handlers, level
-    logging.captureWarnings(capture=False)
+    with configured(logging.INFO, Terminal()) as stream:
+        logging.getLogger("consumer.test").warning("look at this")
     assert "look at this" in stream.getvalue()
     assert stream.getvalue().count("\n") == 1
     assert "{" not in stream.getvalue()
