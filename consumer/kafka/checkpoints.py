@@ -13,7 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from consumer.kafka.view import KEPT_JOURNAL_BYTES, primary_code
+from consumer.kafka.disk import primary_code
+from consumer.kafka.view import KEPT_JOURNAL_BYTES
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ LogError
 ├── InUse               another process works on the same data
 ├── NotHeld             the partition asked about belongs to another process
 ├── NotCaughtUp         its view does not know yet all that the log knows                  (retriable)
+├── ViewUnusable        the disk is full, or else something around a view's file is wrong
 └── Stalled             a background task of the client died or stands still; start again
 """
 
@@ -55,6 +56,10 @@ class NotCaughtUp(LogError):
     """The partition is held here, but what its view says may be older than the log."""
 
     retriable = True
+
+
+class ViewUnusable(LogError):
+    """A view's file cannot be opened or written, and making it anew would not help."""
 
 
 class Stalled(LogError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from consumer.kafka import metrics
+from consumer.kafka.disk import REMEDIES, primary_code, remedy_named
 
 logger = logging.getLogger(__name__)
 
@@ -23,19 +24,6 @@ KEPT_JOURNAL_BYTES = 1_048_576
 FORMAT = "2"
 LOG = "log of "
 TOPIC = "topic "
-NOT_THE_FILE = frozenset(
-    (
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_NOMEM,
-    )
-)
-"""What SQLite says when something around the file is wrong, which making the file anew would not mend."""
 DAMAGED = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
 Offsets = Mapping[tuple[str, int], int]
@@ -95,6 +83,9 @@ class View:
             connect: opens the file, with the arguments of ``sqlite3.connect``.
             cache_kibibytes: the most that is kept of the file in memory.
 
+        Raises:
+            ViewUnusable: something around the file is wrong.
+
         """
         self.path = path
         self._connect = connect
@@ -105,14 +96,15 @@ class View:
         path.parent.mkdir(parents=True, exist_ok=True)
         others = {f"{TOPIC}{name}": topic_id for name, topic_id in beside.items()}
         identity = {"format": FORMAT, "cluster_id": cluster_id, "schema": schema, **others}
-        try:
-            self.connection = self._open(schema, identity)
-        except (sqlite3.DatabaseError, ValueError) as error:
-            if isinstance(error, sqlite3.DatabaseError) and primary_code(error) in NOT_THE_FILE:
-                raise
-            log_thrown_away(path, str(error))
-            remove_view(path)
-            self.connection = self._open(schema, identity)
+        with remedy_named(path):
+            try:
+                self.connection = self._open(schema, identity)
+            except (sqlite3.DatabaseError, ValueError) as error:
+                if isinstance(error, sqlite3.DatabaseError) and primary_code(error) in REMEDIES:
+                    raise
+                log_thrown_away(path, str(error))
+                remove_view(path)
+                self.connection = self._open(schema, identity)
 
     def _open(self, schema: str, identity: Mapping[str, str]) -> sqlite3.Connection:
         connection = self._connect(self.path, isolation_level=None, check_same_thread=False)
@@ -156,19 +148,21 @@ class View:
 
     @contextmanager
     def transaction(self, offsets: Offsets, stamps: Offsets = NO_STAMPS) -> Iterator[sqlite3.Connection]:
-        """Change rows, offsets and stamps together, or nothing."""
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self.connection
-            self.connection.executemany(
-                "INSERT INTO offsets VALUES (?, ?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET next = excluded.next, stamp = excluded.stamp",
-                [(*key, following, stamps.get(key)) for key, following in offsets.items()],
-            )
-        except BaseException:
-            self.connection.execute("ROLLBACK")
-            raise
-        self.connection.execute("COMMIT")
+        """Change rows, offsets and stamps together, or nothing. Raises ``ViewUnusable``."""
+        with remedy_named(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+                self.connection.executemany(
+                    "INSERT INTO offsets VALUES (?, ?, ?, ?)"
+                    " ON CONFLICT DO UPDATE SET next = excluded.next, stamp = excluded.stamp",
+                    [(*key, following, stamps.get(key)) for key, following in offsets.items()],
+                )
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:  # SQLite gives it up itself where the disk is full
+                    self.connection.execute("ROLLBACK")
+                raise
         self.offsets.update(offsets)
         for key in offsets:
             self.stamps.pop(key, None)
@@ -230,11 +224,6 @@ def discard_damaged(views: Iterable[View], errors: BaseExceptionGroup[sqlite3.Da
 
 def _is_damage(error: BaseException) -> bool:
     return isinstance(error, sqlite3.DatabaseError) and primary_code(error) in DAMAGED
-
-
-def primary_code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; the extended one has more in its upper bytes."""
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def remove_view(path: Path) -> None:

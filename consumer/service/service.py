@@ -38,6 +38,7 @@ from consumer.service.internal_routes import internal_routes
 from consumer.service.listening import DRAIN_SECONDS, listen, runner_of
 from consumer.service.local_token import forget_token, keep_token
 from consumer.service.memory import keep_freed_memory, quieten_gc
+from consumer.service.open_files import allow_open_files
 from consumer.service.overview import Overview
 from consumer.service.parts import Parts, node_name
 from consumer.service.peer_proof import PeerProof
@@ -148,6 +149,7 @@ class Service:
     async def _start(self) -> None:
         quieten_gc()
         keep_freed_memory()
+        allow_open_files()
         host, settings = self.host, self.settings
         connection = await self._connection()
         topics = topics_of(settings)
