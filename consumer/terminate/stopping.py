@@ -168,13 +168,15 @@ class Stopping:
 
     def _tell(self, request: Request, answer: Answer, status: int | None) -> None:
         quiet = answer.answer in {AnswerClass.ACCEPTED, AnswerClass.NONE_TERMINABLE}
+        size, http = len(request.batch), f" (HTTP {status})" if status else ""
         logger.log(
             logging.INFO if quiet else logging.WARNING,
-            "%s: request %s for %d calls: %s (HTTP %s) %s",
+            "%s: request %s for %d call%s: %s%s%s",
             self._account.name,
             request.request_id,
-            len(request.batch),
+            size,
+            "" if size == 1 else "s",
             answer.answer,
-            status,
-            answer.detail,
+            http,
+            f", {answer.detail}" if answer.detail else "",
         )

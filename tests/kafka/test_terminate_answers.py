@@ -43,7 +43,12 @@ def answers_of(stage: Dispatching, account: str) -> set[AnswerClass | None]:
     ],
 )
 async def test_refused_account_is_held_with_an_alert_until_a_probe_goes_well_and_nothing_is_dropped(
-    stage: Dispatching, monkeypatch: pytest.MonkeyPatch, account: str, status: int, kind: AnswerClass
+    stage: Dispatching,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    account: str,
+    status: int,
+    kind: AnswerClass,
 ) -> None:
     monkeypatch.setattr(breaker, "PROBE_SECONDS", 0.5)
     monkeypatch.setattr(alarms, "EVERY_SECONDS", 0.05)
@@ -57,6 +62,8 @@ async def test_refused_account_is_held_with_an_alert_until_a_probe_goes_well_and
     await until(lambda: len(stage.provider.stops(account)) >= 3)
     assert answers_of(stage, account) == {kind}
     assert {len(seen.call_ids) for seen in stage.provider.stops(account)[1:]} == {1}
+    assert f" for 5 calls: {kind} (HTTP {status}), not you" in caplog.text
+    assert f" for 1 call: {kind} (HTTP {status}), not you" in caplog.text
     assert stage.states(account, calls) <= {State.WAITING, State.REQUESTED}
     stage.provider.respond.pop(account)
     await stage.all_are(account, calls, State.ACCEPTED)
