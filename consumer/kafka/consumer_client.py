@@ -25,6 +25,7 @@ STOP_SECONDS = 3.0
 FETCH_BYTES = 1024 * 1024
 FETCH_ALL_BYTES = 8 * FETCH_BYTES
 """What is fetched ahead: of one partition, and at once. Dozens of partitions would else fill memory by themselves."""
+COORDINATOR_TASKS = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
 
 
 class LogRecord(Logged, Protocol):
@@ -85,6 +86,25 @@ async def stop_client(consumer: AIOKafkaConsumer) -> None:
             await consumer.stop()
     except (TimeoutError, KafkaError, OSError) as error:
         logger.warning("leaving Kafka did not finish in time: %r", error)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # A fetch that waited for a broker was cancelled by aiokafka, which has taken that for its own end.
+    else:
+        return
+    await _let_go(consumer)
+
+
+async def _let_go(consumer: AIOKafkaConsumer) -> None:
+    """End what aiokafka goes on with where its own end was cut short."""
+    fetcher, coordinator = consumer._fetcher, consumer._coordinator  # noqa: SLF001 -- nothing public ends these tasks
+    tasks = [fetcher._fetch_task, *fetcher._pending_tasks] if fetcher else []  # noqa: SLF001 -- as above
+    tasks += [task for name in COORDINATOR_TASKS if (task := getattr(coordinator, name, None))]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await consumer._client.close()  # noqa: SLF001 -- as above
 
 
 def check_alive(consumer: AIOKafkaConsumer) -> None:

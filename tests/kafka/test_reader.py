@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,39 @@ async def test_questions_and_stop_are_bounded_while_the_broker_is_silent(
                 await reader.commit({(topic.name, 0): 0})
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await reader.stop()
+
+
+@pytest.mark.parametrize("of", ["topic", "group", "group in haste"])
+async def test_stop_ends_all_that_a_reader_does_also_while_the_broker_is_away(
+    breakable_kafka: Breakable, topic_prefix: str, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    monkeypatch.setattr(client_module, "STOP_SECONDS", 0.0 if of == "group in haste" else 3.0)
+    async with installed(breakable_kafka.servers, topic_prefix) as log:
+        topic = log.topics.call_events
+        before = asyncio.all_tasks()
+        reader = TopicReader(log.connection, name="r", partitions={topic.name: 1}) if of == "topic" else a_group(log)
+        await reader.start()
+        if isinstance(reader, TopicReader):
+            reader.seek({(topic.name, 0): 0})
+        else:
+            await until(lambda: reader.joined)
+            reader.open({(topic.name, 0): 0})
+        assert await reader.poll(max_records=1, timeout_ms=500) == {}
+        fetcher = reader._client._fetcher
+        fetcher._retry_backoff = 3_600.0  # it has just failed, and is about to try again
+        async with breakable_kafka.killed():
+            await until(lambda: any(map(waits_to_try_again, fetcher._pending_tasks)))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await reader.stop()
+            assert not [task for task in asyncio.all_tasks() - before if "aiokafka/consumer/" in what_it_runs(task)]
+
+
+def what_it_runs(task: asyncio.Task[Any]) -> str:
+    return str(getattr(task.get_coro(), "cr_code", None))
+
+
+def waits_to_try_again(task: asyncio.Task[Any]) -> bool:
+    return "sleep" in str(getattr(task.get_coro(), "cr_await", None))
 
 
 async def test_reader_without_a_broker_says_where_none_answers() -> None:
