@@ -14,6 +14,8 @@ from consumer.kafka.embedded_runtime import Runtime
 RUN_SECONDS = 60.0
 STOP_SECONDS = 10.0
 LOG_LINES = 20
+LITTLE_ROOM_BYTES = 64 << 20
+"""A broker that has run out of room says so in many ways, or of anything else."""
 
 
 class Broker:
@@ -86,9 +88,15 @@ class Broker:
 
     def failure(self, what: str) -> StartError:
         return StartError(
-            f"embedded Kafka in {self.directory}: {what}. The whole log: {self._log} and {self._console}. "
-            f"Last lines:\n{self._last_lines()}"
+            f"embedded Kafka in {self.directory}: {what}.{self._short_of_room()} "
+            f"The whole log: {self._log} and {self._console}. Last lines:\n{self._last_lines()}"
         )
+
+    def _short_of_room(self) -> str:
+        free = shutil.disk_usage(self.directory).free
+        if free >= LITTLE_ROOM_BYTES:
+            return ""
+        return f" Its disk has {free / 1e6:.1f} MB left: make room there and start again, what was accepted is there."
 
     async def _spawn(self, *arguments: str) -> None:
         command = self._runtime.command(*self._options, *arguments)
@@ -103,5 +111,5 @@ class Broker:
         lines: deque[str] = deque(maxlen=LOG_LINES)
         for path in (self._log, self._console):
             with contextlib.suppress(OSError), path.open(errors="replace") as log:
-                lines.extend(line.rstrip() for line in log)
+                lines.extend(line.rstrip() for line in log if not line.startswith("\tat "))  # the frames of a trace
         return "\n".join(lines)

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from consumer.kafka.embedded import (
     StartError,
     prepare,
 )
+from consumer.kafka.embedded_broker import Broker
 from consumer.kafka.embedded_config import jvm_options
 from consumer.kafka.embedded_process import end_left_over, write_pid_file
 from consumer.kafka.embedded_runtime import find_runtime
@@ -211,6 +213,23 @@ async def test_port_in_use_is_refused_and_nothing_is_left_behind(tmp_path: Path)
 async def test_broker_that_cannot_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"(?s)exit code 1.*node-1\.console\.log.*Invalid maximum heap size"):
         await EmbeddedKafka(tmp_path, heap_mb=-1).start()
+
+
+async def test_broker_whose_disk_is_full_says_so_and_leaves_out_the_frames_of_its_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = await find_runtime(lambda _: None)
+    broker = Broker(tmp_path, runtime, 64, 1)
+    for folder in ("logs", "node-1"):
+        (tmp_path / folder).mkdir()
+    frames = "".join(f"\tat org.apache.kafka.Frame{n}\n" for n in range(50))
+    (tmp_path / "logs" / "node-1.log").write_text(f"an error\n{frames}")
+    assert "MB left" not in str(broker.failure("it ended"))
+    usage = shutil.disk_usage(tmp_path)._replace(free=250_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    said = str(broker.failure("it ended"))
+    assert "it ended. Its disk has 0.2 MB left: make room there" in said
+    assert said.endswith("Last lines:\nan error")
 
 
 async def test_three_nodes_form_a_cluster_that_outlives_one_of_them(tmp_path: Path) -> None:
