@@ -93,7 +93,10 @@ class Broker:
         )
 
     def _short_of_room(self) -> str:
-        free = shutil.disk_usage(self.directory).free
+        try:
+            free = shutil.disk_usage(self.directory).free
+        except OSError:  # the directory is not there any more
+            return ""
         if free >= LITTLE_ROOM_BYTES:
             return ""
         return f" Its disk has {free / 1e6:.1f} MB left: make room there and start again, what was accepted is there."

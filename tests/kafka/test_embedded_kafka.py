@@ -232,6 +232,12 @@ async def test_broker_whose_disk_is_full_says_so_and_leaves_out_the_frames_of_it
     assert said.endswith("Last lines:\nan error")
 
 
+async def test_broker_whose_directory_is_gone_says_so(tmp_path: Path) -> None:
+    broker = Broker(tmp_path / "gone", await find_runtime(lambda _: None), 64, 1)
+    with pytest.raises(StartError, match=r"gone/node-1: no process could be started \(.*No such file or directory"):
+        await broker.start()
+
+
 async def test_three_nodes_form_a_cluster_that_outlives_one_of_them(tmp_path: Path) -> None:
     async with EmbeddedKafka(tmp_path, nodes=3, heap_mb=256) as kafka:
         servers, pids = kafka.bootstrap_servers, kafka.pids
