@@ -15,6 +15,7 @@ from consumer.kafka.errors import RecordTooLarge
 from consumer.model.codec import VERSION
 
 MAX_BATCH_BYTES = 262_144
+MOST_RECORDS = 1_000_000
 OVERHEAD_BYTES = 100
 BACKOFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -57,7 +58,10 @@ class Flight:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One partition. Its head is in ``flight``, if anything is; after ``failures`` it waits until ``not_before``."""
+    """One partition. Its head is in ``flight``, if anything is; after ``failures`` it waits until ``not_before``.
+
+    ``most`` is how many records a batch may hold: Kafka refuses a batch as a whole, and does not say for which record.
+    """
 
     topic: str
     partition: int
@@ -65,6 +69,7 @@ class Lane:
     flight: Flight | None = None
     failures: int = 0
     not_before: float = 0.0
+    most: int = MOST_RECORDS
 
     def fill(self, builder: BatchBuilder) -> int:
         """Put the first records into a batch until it is full; says how many."""
@@ -72,6 +77,9 @@ class Lane:
         for item in self.items:
             for record in item.records[item.written :] if item.written else item.records:
                 headers = list(record.headers)
+                if taken == self.most:
+                    builder.close()
+                    return taken
                 if builder.append(timestamp=None, key=record.key, value=record.value, headers=headers) is None:
                     return taken
                 taken += 1
@@ -81,6 +89,7 @@ class Lane:
     def acknowledge(self, base_offset: int, taken: int) -> int:
         """Take the first ``taken`` records for written, from ``base_offset`` on; tells who has waited for all of theirs."""
         self.failures = 0
+        self.most = min(2 * self.most, MOST_RECORDS)
         offset, freed = base_offset, 0
         while taken:
             item = self.items[0]
@@ -94,8 +103,11 @@ class Lane:
                     item.future.set_result(offset - 1)
         return freed
 
-    def refuse(self, error: BaseException) -> int:
-        """Give up what is first, which Kafka will never take."""
+    def refuse(self, error: BaseException, taken: int) -> int:
+        """Send half of a batch that Kafka will never take, or give up what is first where it held nothing else."""
+        if taken > 1:
+            self.most = taken // 2
+            return 0
         item = self.items[0]
         if not item.future.done():
             item.future.set_exception(RecordTooLarge(f"Kafka refuses a record of {item.size_bytes} bytes: {error}"))

@@ -224,7 +224,7 @@ class Producer:
             self.failing = False
             self.pending_bytes -= lane.acknowledge(base_offset, flight.taken)
         elif isinstance(error, MessageSizeTooLargeError | RecordTooLargeError):
-            self.pending_bytes -= lane.refuse(error)
+            self.pending_bytes -= lane.refuse(error, flight.taken)
             self._replace(flight.client)
         else:
             self.failing = True

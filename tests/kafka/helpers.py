@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from consumer.kafka import checkpoints
 from consumer.kafka.connection import Connection
@@ -119,6 +121,26 @@ async def _made(connection: Connection, topics: Topics) -> Cluster:
                 return await ensure_topics(connection, topics)
             except LogUnavailable:
                 await asyncio.sleep(0.1)
+
+
+async def limit_records(servers: str, topic: Topic, size_bytes: int) -> None:
+    """Let Kafka refuse batches of a topic beyond a size, and wait until it does, or does no longer."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, {"max.message.bytes": str(size_bytes)})
+        await admin.alter_configs([resource])
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await _largest(admin, topic) != str(size_bytes):
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+
+
+async def _largest(admin: AIOKafkaAdminClient, topic: Topic) -> str:
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
+    ((*_, entries),) = answer.resources
+    return next(str(entry[1]) for entry in entries if entry[0] == "max.message.bytes")
 
 
 def text(topic: Topic, partition: int, value: str) -> OutRecord:

@@ -7,7 +7,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from consumer.kafka.connection import Connection
 from consumer.kafka.errors import Backpressure, LogUnavailable, RecordTooLarge
 from consumer.kafka.producer import MAX_BATCH_BYTES, OutRecord, Producer
-from tests.kafka.helpers import Breakable, Installation, installed, noise, text, until
+from tests.kafka.helpers import Breakable, Installation, installed, limit_records, noise, text, until
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
@@ -169,6 +169,21 @@ async def test_record_too_large_for_kafka_fails_alone(kafka_servers: str, topic_
         found = await values(log)
         assert list(dict.fromkeys(len(v) for v in found[0])) == [10, 20, MAX_BATCH_BYTES * 2, 30]
         assert set(found[1]) == {"beside"}
+        assert log.producer.pending_bytes == 0
+
+
+async def test_a_topic_that_takes_less_than_a_batch_gets_less_and_loses_nothing(
+    kafka_servers: str, topic_prefix: str
+) -> None:
+    async with installed(kafka_servers, topic_prefix) as log:
+        topic = log.topics.call_events
+        await limit_records(kafka_servers, topic, 20_000)
+        sizes = [900] * 40 + [30_000] + [900] * 40
+        futures = [log.producer.publish(text(topic, 0, noise(size))) for size in sizes]
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        refused = [n for n, result in enumerate(results) if isinstance(result, RecordTooLarge)]
+        assert refused == [40]
+        assert [len(value) for value in (await values(log))[0]] == [900] * 80
         assert log.producer.pending_bytes == 0
 
 
