@@ -80,6 +80,7 @@ refuses 'image.repository is empty'
 refuses 'existingSecret is empty'
 refuses 'config.operators is empty'
 refuses 'config.kafka.bootstrap_servers is empty' --values "$least" --set config.kafka.bootstrap_servers=
+refuses 'config.http.spool is set and dataDir.persistent is not' --values "$least" --set config.http.spool=1GiB
 refuses 'config.http.host is not 0.0.0.0' --values "$least" --set config.http.host=127.0.0.1
 refuses 'config.accounts.acme-ringg.api_key is written out' --values "$least" --set config.accounts.acme-ringg.api_key=written-out-secret
 refuses 'config.operators[0].token is written out' --values "$least" --set 'config.operators[0].token=written-out-secret'

@@ -14,6 +14,11 @@ SECONDS = Histogram(
     "From the first byte read to the answer, the acknowledgement by Kafka included.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
+SPOOLED = Counter(
+    "callbreaker_webhooks_spooled", "Records of webhooks kept on the disk, since Kafka did not take them in time."
+)
+SPOOL_RECORDS = Gauge("callbreaker_spool_records", "Records of webhooks on the disk that are not in Kafka yet.")
+SPOOL_BYTES = Gauge("callbreaker_spool_bytes", "What they come to; http.spool is the most.")
 IN_FLIGHT = Gauge("callbreaker_webhooks_in_flight", "Webhooks being taken in now.")
 
 

@@ -1,4 +1,4 @@
-"""The webhook endpoint. A 200 is given only after Kafka has acknowledged the event.
+"""The webhook endpoint. A 200 is given only after Kafka has acknowledged the event, or the disk (``http.spool``).
 
 Our own trouble is always 503 with Retry-After and never a 4xx, which many senders take as final; only senders of CloudEvents
 are told of too much in flight by a 429, as their specification has it.
@@ -20,6 +20,7 @@ from consumer.ingest.cloudevents import CloudEventsIntake
 from consumer.ingest.desk import ACK_SECONDS, Desk
 from consumer.ingest.intake import Intake, Taken, Takes
 from consumer.ingest.signals import SignalIntake
+from consumer.ingest.spool import Spool
 from consumer.kafka.errors import LogError, RecordTooLarge
 from consumer.kafka.producer import Producer
 from consumer.kafka.topics import Topics
@@ -49,13 +50,15 @@ class WebhookServer:
         producer: Producer,
         topics: Topics,
         max_body_bytes: int,
+        spool: Spool | None = None,
     ) -> None:
         self._intakes = {
             account.name: _INTAKES[account.webhook.format](account, providers[account.provider], topics)
             for account in accounts
         }
         self._signals: Mapping[str, SignalIntake] = {}
-        self._desk = Desk(producer)
+        self._desk = Desk(producer, spool)
+        self._spool = spool
         self._max_body = max_body_bytes
         self._in_flight = 0
         self._draining = False
@@ -63,6 +66,11 @@ class WebhookServer:
         self.last_webhook_at: dict[str, float] = {}
         self._tally = metrics.Tally()
         metrics.IN_FLIGHT.set_function(lambda: self._in_flight)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether webhooks are taken while Kafka is away."""
+        return self._spool is not None and self._spool.has_room
 
     def routes(self) -> list[web.RouteDef]:
         """Give the routes; Ringg can be told to use PUT and PATCH.

@@ -36,6 +36,11 @@ def remedy_named(path: Path) -> Iterator[None]:
         ) from error
 
 
+def remedy_of(error: sqlite3.Error) -> str:
+    """Say what to do about an error of a file."""
+    return REMEDIES.get(primary_code(error), "look after the disk of data_dir")
+
+
 def primary_code(error: sqlite3.Error) -> int:
     """SQLite's primary result code; the extended one has more in its upper bytes."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -10,6 +10,7 @@ LogError
 ├── NotHeld             the partition asked about belongs to another process
 ├── NotCaughtUp         its view does not know yet all that the log knows                  (retriable)
 ├── ViewUnusable        the disk is full, or else something around a view's file is wrong
+├── SpoolUnusable       the same of the file in which webhooks wait for Kafka
 └── Stalled             a background task of the client died or stands still; start again
 """
 
@@ -60,6 +61,10 @@ class NotCaughtUp(LogError):
 
 class ViewUnusable(LogError):
     """A view's file cannot be opened or written, and making it anew would not help."""
+
+
+class SpoolUnusable(LogError):
+    """The file in which webhooks wait for Kafka cannot be opened, and making it anew would lose them."""
 
 
 class Stalled(LogError):

@@ -1,16 +1,15 @@
 """Which file a process keeps its orders in. Several processes may share one ``data_dir``, and each needs one of its own.
 
-A process takes the first that no other one holds: the lock ends with the process, however that ends. Each is a view of all
-of one topic, so it does not matter whose it was before.
+A process takes the first that no other one holds. Each is a view of all of one topic, so it does not matter whose it was
+before.
 """
 
-import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
+from consumer.kafka.only_here import first_free_file
 from consumer.kafka.topics import ORDERS_COMPLETE_SECONDS
 from consumer.kafka.view import remove_view
 
@@ -21,15 +20,7 @@ def own_file(folder: Path) -> Iterator[Path]:
 
     One that was not written to for so long that compaction may have taken what it has not read is removed before.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for place in count():
-        with (folder / f"{place}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            path = folder / f"{place}.sqlite"
-            if path.exists() and time.time() - path.stat().st_mtime > ORDERS_COMPLETE_SECONDS:
-                remove_view(path)
-            yield path
-            return
+    with first_free_file(folder) as path:
+        if path.exists() and time.time() - path.stat().st_mtime > ORDERS_COMPLETE_SECONDS:
+            remove_view(path)
+        yield path

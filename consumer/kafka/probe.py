@@ -18,11 +18,11 @@ class Asked(Protocol):
 
 
 class KafkaProbe:
-    """``reachable`` is what the last question showed."""
+    """``reachable`` is what the last question showed, ``missed`` whether there was one that nobody answered."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
-        self.reachable = False
+        self.reachable = self.missed = False
 
     async def run(self) -> None:
         while True:
@@ -34,5 +34,5 @@ class KafkaProbe:
                 logger.warning("Kafka does not answer: %s", error)
             if reachable and not self.reachable:
                 logger.info("Kafka answers")
-            self.reachable = reachable
+            self.reachable, self.missed = reachable, not reachable
             await asyncio.sleep(EVERY_SECONDS)

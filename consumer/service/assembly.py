@@ -1,7 +1,10 @@
 """From the configuration to the values that the parts take."""
 
+from contextlib import AbstractContextManager
+
 from consumer.correlate.calls import DEFAULT_KEEPING, Keeping
 from consumer.guard.notify import Receiver
+from consumer.ingest.spool import Spool, spool_in
 from consumer.kafka.connection import Connection
 from consumer.kafka.topics import Topics
 from consumer.model import limits as model
@@ -19,6 +22,7 @@ __all__ = [
     "protected_of",
     "receiver_of",
     "rules_of",
+    "spool_of",
     "topics_of",
 ]
 
@@ -59,6 +63,13 @@ def topics_of(settings: Settings) -> Topics:
         terminations=counts["terminations"],
         rejected=counts["rejected"],
     )
+
+
+def spool_of(settings: Settings, topics: Topics) -> AbstractContextManager[Spool | None]:
+    """Open this process's share of what may be kept on the disk while Kafka does not take webhooks."""
+    most_bytes = (settings.http.spool or 0) // settings.http.workers
+    kept = (topics.call_events, topics.rejected)  # a signal that comes late might stop what nobody means any more
+    return spool_in(settings.data_dir / "spool", topics=kept, most_bytes=most_bytes)
 
 
 def protected_of(settings: Settings) -> Protected:

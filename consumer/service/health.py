@@ -33,15 +33,16 @@ class Check:
 
 
 class Readiness:
-    """All checks of a process."""
+    """All checks of a process, and whether it is to be sent its work whatever they say."""
 
-    def __init__(self, checks: tuple[Check, ...]) -> None:
+    def __init__(self, checks: tuple[Check, ...], regardless: Callable[[], bool]) -> None:
         self._checks = checks
+        self._regardless = regardless
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """200 when every check is passed, else 503 with what is wrong."""
+        """200 when every check is passed, or webhooks are taken regardless; else 503. With what is wrong in any case."""
         verdicts = [check.passes() for check in self._checks]
-        ready = all(verdict.ok for verdict in verdicts)
+        ready = all(verdict.ok for verdict in verdicts) or self._regardless()
         body = {
             "ready": ready,
             "checks": {verdict.name: "ok" if verdict.ok else verdict.reason for verdict in verdicts},

@@ -18,12 +18,16 @@ LOOK_EVERY_SECONDS = 0.02
 
 
 class Host:
-    """``stack`` holds what is closed in the end, ``routes`` what is served; ``url`` is where other processes reach us."""
+    """``stack`` holds what is closed in the end, ``routes`` what is served; ``url`` is where other processes reach us.
+
+    ``ready_regardless`` says whether we are to be sent webhooks whatever the checks say.
+    """
 
     def __init__(self) -> None:
         self.stack = AsyncExitStack()
         self.routes: list[web.RouteDef] = []
         self.url: str | None = None
+        self.ready_regardless: Callable[[], bool] = lambda: False
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._checks: list[Check] = []
         self._watches: list[Watch] = []
@@ -80,7 +84,7 @@ class Host:
     @property
     def readiness(self) -> Readiness:
         """All that has been added to it so far."""
-        return Readiness(tuple(self._checks))
+        return Readiness(tuple(self._checks), self.ready_regardless)
 
     def verdicts(self) -> list[Verdict]:
         return [check.passes() for check in self._checks]

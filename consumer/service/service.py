@@ -200,9 +200,22 @@ class Service:
         feed.on_change(lambda: show_controls(feed))
         probe = KafkaProbe(feed)
         host.add_task("kafka probe", probe.run)
-        host.add_check("kafka", lambda: probe.reachable and not producer.failing, "Kafka does not answer")
+        self._watch_kafka(probe, producer)
         host.watch("orders", OwnReading(feed.readings, feed.bounds), lambda: feed.ready, STOP_ORDERS_UNREAD)
         return feed
+
+    def _watch_kafka(self, probe: KafkaProbe, producer: Producer) -> None:
+        """Be ready while Kafka answers, and as soon as it does no longer, if webhooks are kept until it does."""
+        self.host.add_check("kafka", lambda: probe.reachable and not producer.failing, self._kafka_is_away)
+        self.host.ready_regardless = lambda: self._keeps_webhooks and (probe.missed or producer.failing)
+
+    @property
+    def _keeps_webhooks(self) -> bool:
+        return self._here.webhooks is not None and self._here.webhooks.keeps
+
+    def _kafka_is_away(self) -> str:
+        kept = "; webhooks are kept on the disk until it does (http.spool)" if self._keeps_webhooks else ""
+        return f"Kafka does not answer{kept}"
 
     async def _start_roles(self, parts: Parts) -> str | None:
         """Start the roles asked for; gives the operator's token if the console had to make one."""

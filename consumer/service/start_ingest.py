@@ -11,6 +11,7 @@ from consumer.ingest.intake import Intake
 from consumer.ingest.server import WebhookServer
 from consumer.kafka.producer import OutRecord
 from consumer.kafka.topics import Topics
+from consumer.service.assembly import spool_of
 from consumer.service.assembly_signals import intakes_of
 from consumer.service.host import Host
 from consumer.service.parts import Parts
@@ -25,12 +26,16 @@ WORKER_SILENT = "a worker does not answer, or cannot write to Kafka"
 
 def start_ingest(host: Host, parts: Parts, settings: Settings, crew: Crew) -> WebhookServer:
     """Serve the routes of webhooks; the workers of ``crew`` are started when the port is known."""
+    spool = host.stack.enter_context(spool_of(settings, parts.topics))
+    if spool:
+        host.add_task("spool", lambda: spool.run(parts.producer))
     webhooks = WebhookServer(
         settings.accounts.values(),
         PROVIDERS,
         producer=parts.producer,
         topics=parts.topics,
         max_body_bytes=settings.http.max_body,
+        spool=spool,
     )
 
     def take_signals(ruling: Ruling) -> None:

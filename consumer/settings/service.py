@@ -88,6 +88,7 @@ class KafkaSettings(Section):
 class HttpSettings(Section):
     """Where webhooks, operator API and page are served; ``port`` 0 is any free one, ``max_body`` is in bytes.
 
+    ``spool`` is how many bytes of webhooks all workers may keep on the disk while Kafka does not take them; None is none.
     ``advertise`` is where the other processes of the installation reach this one: a host, or a URL without a path.
     """
 
@@ -96,6 +97,7 @@ class HttpSettings(Section):
     advertise: Annotated[Text, AfterValidator(reachable_at)] | None = None
     workers: int = Field(default=1, ge=1, le=64)
     max_body: Annotated[Size, Field(ge=1024)] = 256 * 1024
+    spool: Annotated[Size, Field(ge=1024 * 1024)] | None = None
 
 
 class CallsSettings(Section):

@@ -16,8 +16,10 @@ from aiohttp import web
 
 from consumer import logs
 from consumer.ingest.server import WebhookServer
+from consumer.ingest.spool import Spool
 from consumer.kafka.errors import LogError
 from consumer.kafka.producer import Producer
+from consumer.service.assembly import spool_of
 from consumer.service.listening import DRAIN_SECONDS, join, runner_of
 from consumer.service.loop_watch import ending_a_blocked_loop
 from consumer.service.memory import quieten_gc
@@ -51,12 +53,14 @@ async def _work(assignment: Assignment) -> None:
         producer = Producer(assignment.connection)
         await producer.start()
         stack.push_async_callback(producer.stop)
+        spool = stack.enter_context(spool_of(assignment.settings, assignment.topics))
         webhooks = WebhookServer(
             assignment.settings.accounts.values(),
             PROVIDERS,
             producer=producer,
             topics=assignment.topics,
             max_body_bytes=settings.max_body,
+            spool=spool,
         )
         forward = await stack.enter_async_context(forwarding(assignment.main_socket))
         application = web.Application(client_max_size=settings.max_body)
@@ -66,15 +70,17 @@ async def _work(assignment: Assignment) -> None:
         stack.push_async_callback(runner.cleanup)
         await join(runner, settings.host, assignment.port)
         quieten_gc()
-        await _until_told_to_end(webhooks, producer)
+        await _until_told_to_end(webhooks, producer, spool)
 
 
-async def _until_told_to_end(webhooks: WebhookServer, producer: Producer) -> None:
+async def _until_told_to_end(webhooks: WebhookServer, producer: Producer, spool: Spool | None) -> None:
     ending = asyncio.Event()
     with ending_on_signal(ending.set, kill=_nothing), ending_a_blocked_loop(_nothing):
         _when_input_ends(ending.set)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_tell(producer)), group.create_task(producer.watch())]
+            tasks = [group.create_task(_tell(producer, webhooks)), group.create_task(producer.watch())]
+            if spool:
+                tasks.append(group.create_task(spool.run(producer)))
             await ending.wait()
             await webhooks.drain(DRAIN_SECONDS)
             for task in tasks:
@@ -94,13 +100,13 @@ def _when_input_ends(end: Callable[[], None]) -> None:
     loop.add_reader(standard_input, look)
 
 
-async def _tell(producer: Producer) -> None:
+async def _tell(producer: Producer, webhooks: WebhookServer) -> None:
     """Tell the figures once a second; what the main process has not read yet is not added to."""
     loop = asyncio.get_running_loop()
     output, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, sys.stdout)
     while True:
         if not output.get_write_buffer_size():
-            output.write(told(failing=producer.failing))
+            output.write(told(failing=producer.failing and not webhooks.keeps))
         await asyncio.sleep(TELL_EVERY_SECONDS)
 
 

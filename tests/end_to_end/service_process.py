@@ -50,11 +50,15 @@ class ServiceProcess:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder = folder
         self.config = folder / "callbreaker.yaml"
-        self.config.write_text(yaml.safe_dump(settings))
+        self.configure(settings)
         self.url = f"http://127.0.0.1:{settings['http']['port']}"
         self.log = folder / "service.log"
         self.process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
+
+    def configure(self, settings: dict[str, Any]) -> None:
+        """Write what the next start reads; the port stays."""
+        self.config.write_text(yaml.safe_dump(settings))
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"})

@@ -2,116 +2,29 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
 from unittest.mock import ANY
 
-import aiohttp
 import orjson
 import pytest
 import pytest_asyncio
-from aiohttp import web
-from aiokafka import ConsumerRecord
 
 from consumer.ingest import desk, server
-from consumer.ingest.server import WebhookServer
-from consumer.kafka.topics import Topic
-from consumer.model.codec import decode_event
-from consumer.model.events import CallEvent, Position
 from consumer.model.identity import call_key
 from consumer.model.status import EventType, Status
-from handlers.providers.table import PROVIDERS
-from tests.kafka.helpers import SECRET, Breakable, Installation, an_account, installed, until
+from tests.kafka.helpers import SECRET, Breakable, installed, until
+from tests.kafka.ingest_stage import MAX_BODY, NUMBER, Ingest, completed, serving
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
 
-MAX_BODY = 65_536
-NUMBER = "+918882876897"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-@dataclass
-class Ingest:
-    """The webhook endpoint of one account, ``acme``, on loopback."""
-
-    log: Installation
-    http: aiohttp.ClientSession
-    port: int
-    webhooks: WebhookServer
-
-    async def send(self, body: object, *, account: str = "acme", method: str = "POST", **headers: str) -> "Answer":
-        """Send a webhook with the right secret unless ``headers`` say otherwise."""
-        url = f"http://127.0.0.1:{self.port}/webhooks/{account}"
-        given = {"X-Webhook-Secret": SECRET, "Content-Type": "application/json"}
-        given |= {name.replace("_", "-"): value for name, value in headers.items()}
-        data = body if isinstance(body, bytes) else orjson.dumps(body)
-        async with self.http.request(method, url, data=data, headers=given) as response:
-            return Answer(response.status, await response.json(content_type=None), dict(response.headers))
-
-    async def raw(self, *parts: bytes) -> bytes:
-        """Write bytes to the port and read the head of the answer."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(b"".join(parts))
-        answer = await reader.readuntil(b"\r\n\r\n")
-        writer.close()
-        await writer.wait_closed()
-        return answer
-
-    async def kept(self, topic: Topic, needle: bytes) -> list[ConsumerRecord]:
-        return [record for record in await self.log.read(topic) if needle in record.value]
-
-    async def event(self, call_id: str) -> tuple[ConsumerRecord, CallEvent]:
-        """The only event of a call, as it stands in Kafka."""
-        topic = self.log.topics.call_events
-        (record,) = [r for r in await self.log.read(topic) if r.key == call_key("acme", call_id)]
-        return record, decode_event(record.value, Position(record.topic, record.partition, record.offset), 0.0)
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: dict[str, Any]
-    headers: dict[str, str]
-
-
-@asynccontextmanager
-async def serving(log: Installation) -> AsyncIterator[Ingest]:
-    webhooks = WebhookServer(
-        [an_account()], PROVIDERS, producer=log.producer, topics=log.topics, max_body_bytes=MAX_BODY
-    )
-    application = web.Application(client_max_size=MAX_BODY)
-    application.add_routes(webhooks.routes())
-    runner = web.AppRunner(application, access_log=None, auto_decompress=False, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as http:
-            yield Ingest(log, http, runner.addresses[0][1], webhooks)
-    finally:
-        await runner.cleanup()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def ingest(kafka_servers: str) -> AsyncIterator[Ingest]:
     async with installed(kafka_servers, "ingest.", call_events=3, rejected=2) as log, serving(log) as running:
         yield running
-
-
-def completed(call_id: str, **fields: Any) -> dict[str, Any]:
-    """Give the event that ends an attempt, as docs.ringg.ai has it."""
-    return {
-        "event_type": "call_completed",
-        "call_id": call_id,
-        "status": "retry",
-        "retry_count": 0,
-        "to_number": NUMBER,
-        "bulk_list_id": "campaign-1",
-        "agent_id": "agent-1",
-        **fields,
-    }
 
 
 async def test_200_means_the_event_is_in_kafka_with_key_partition_headers_and_its_whole_body(ingest: Ingest) -> None:

@@ -97,6 +97,9 @@ Takes (dict "path" PATH "name" KEY "value" VALUE) and goes down maps and lists.
 {{- if and .Values.dataDir.persistent (not .Values.roles) (gt (int .Values.replicas) 1) }}
 - dataDir.persistent is true with {{ int .Values.replicas }} replicas: one claim serves one pod; set replicas: 1 or dataDir.persistent: false
 {{- end }}
+{{- if and $config.http.spool (not .Values.dataDir.persistent) }}
+- config.http.spool is set and dataDir.persistent is not true: what is kept there would go with the pod, though its sender was told 200; set dataDir.persistent: true, or leave config.http.spool out
+{{- end }}
 {{- if .Values.roles }}
 {{- range list "ingest" "correlate" "guard" "terminate" "console" }}
 {{- if not (hasKey $.Values.roles .) }}
