@@ -1,6 +1,8 @@
 """The six topics: what they are called, how they are cut and how long they are kept."""
 
 import asyncio
+import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,8 +15,11 @@ from consumer.kafka.errors import LogUnavailable, TopicMismatch
 from consumer.kafka.topic_ids import topic_ids
 from consumer.model.identity import call_key, partition_of
 
+logger = logging.getLogger(__name__)
+
 DAY_SECONDS = 86_400
 REQUEST_TIMEOUT_MS = 10_000
+RETRY_SECONDS = 1.0
 ORDERS_COMPLETE_SECONDS = 30 * DAY_SECONDS
 """Of two records that say the same, the earlier stands, and compaction keeps the later. For so long both are there: an order
 that holds for less has ended by then, so a later time for its beginning changes nothing."""
@@ -102,6 +107,19 @@ class Cluster:
 
     cluster_id: str
     topic_ids: Mapping[str, str] = field(default_factory=dict)
+
+
+async def ensure_topics_patiently(connection: Connection, topics: Topics, patience_seconds: float) -> Cluster:
+    """Do as ``ensure_topics``, and go on trying for so long while no broker answers, or none lets us in."""
+    give_up_at = time.monotonic() + patience_seconds
+    while True:
+        try:
+            return await ensure_topics(connection, topics)
+        except LogUnavailable as error:
+            if time.monotonic() >= give_up_at:
+                raise
+            logger.warning("%s. It is tried again (kafka.wait_at_start)", error)
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 async def ensure_topics(connection: Connection, topics: Topics, *, wait_seconds: float = 30.0) -> Cluster:

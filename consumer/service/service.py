@@ -25,7 +25,7 @@ from consumer.kafka.order_feed import OrderFeed
 from consumer.kafka.order_file import own_file
 from consumer.kafka.probe import KafkaProbe
 from consumer.kafka.producer import Producer
-from consumer.kafka.topics import Cluster, Topics, ensure_topics
+from consumer.kafka.topics import Cluster, Topics, ensure_topics_patiently
 from consumer.kafka.view import discard_damaged
 from consumer.kafka.watch import OwnReading
 from consumer.service.address import advertised_url, shown_url
@@ -153,7 +153,7 @@ class Service:
         host, settings = self.host, self.settings
         connection = await self._connection()
         topics = topics_of(settings)
-        cluster = await ensure_topics(connection, topics)
+        cluster = await ensure_topics_patiently(connection, topics, settings.kafka.wait_at_start)
         producer = Producer(connection)
         await producer.start()
         host.stack.push_async_callback(producer.stop)

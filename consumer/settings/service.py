@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from consumer.model.accounts import OwnSecret, Secret, Section, Text
-from consumer.model.durations import PositiveDuration, Size
+from consumer.model.durations import Duration, PositiveDuration, Size
 from consumer.model.refusals import RefusedError, refuse_all
 from consumer.service.address import reachable_at
 
@@ -64,6 +64,7 @@ PartitionedTopic = Literal["call-events", "scope-totals", "terminations", "rejec
 class KafkaSettings(Section):
     """Which Kafka. Without ``bootstrap_servers`` the embedded one, for which ``replication_factor`` is always 1.
 
+    ``wait_at_start`` is for how many seconds a start waits for a cluster that does not answer.
     ``partitions`` overrides single topics; ``None`` means 64/16/32/6 in a configured cluster and 6 in the embedded one.
     """
 
@@ -71,6 +72,7 @@ class KafkaSettings(Section):
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,100}$")
     replication_factor: int = Field(default=3, ge=1, le=32767)
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "snappy"
+    wait_at_start: Annotated[Duration, Field(ge=0)] = 0.0
     security: KafkaSecurity = KafkaSecurity()
     partitions: dict[PartitionedTopic, Annotated[int, Field(ge=1, le=1024)]] | None = None
 

@@ -12,7 +12,9 @@ from aiokafka.protocol.metadata import MetadataRequest, MetadataResponse_v5
 
 from consumer.kafka.connection import Connection
 from consumer.kafka.errors import LogUnavailable, TopicMismatch
-from consumer.kafka.topics import Topics, ensure_topics
+from consumer.kafka.topics import Topics, ensure_topics, ensure_topics_patiently
+from tests.kafka.helpers import Breakable
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
 
@@ -136,3 +138,14 @@ async def test_a_broker_that_lists_no_broker_yet_is_waited_for(kafka_servers: st
     topics = Topics.named(topic_prefix, call_events=1, scope_totals=1, terminations=1, rejected=1)
     async with listing_nothing_at_first(kafka_servers, answers=3) as servers:
         assert (await ensure_topics(Connection(servers), topics)).cluster_id
+
+
+async def test_so_long_a_broker_is_waited_for_as_is_told(breakable_kafka: Breakable, topic_prefix: str) -> None:
+    topics = Topics.named(topic_prefix, call_events=1, scope_totals=1, terminations=1, rejected=1)
+    connection = Connection(breakable_kafka.servers)
+    async with breakable_kafka.killed():
+        for seconds in (0.0, 0.5):
+            with pytest.raises(LogUnavailable, match="does not answer"):
+                await ensure_topics_patiently(connection, topics, seconds)
+        waiting = asyncio.create_task(ensure_topics_patiently(connection, topics, PATIENCE_SECONDS))
+    assert (await waiting).cluster_id
