@@ -20,7 +20,7 @@ LEVEL_VARIABLE = "CALLBREAKER_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STARTING_SECONDS = 20.0
 AGAIN_SECONDS = 30.0
-_SAY_MUCH = ("aiokafka", "consumer.ingest", "consumer.kafka.producer", "consumer.kafka.topics", "consumer.kafka.worker")
+_SAY_MUCH = ("aiokafka", "consumer.ingest", "consumer.kafka")
 """While a broker is away, the client says the same few things hundreds of times a second, ingest one a webhook."""
 _REMEMBERED = 200
 _NOISE = ("CoordinatorNotAvailable", "Marking the coordinator dead")

@@ -242,6 +242,25 @@ async def test_nothing_sticks_out_of_the_screen(stage: Stage, open_page: OpenPag
                 await expect(page.get_by_role("button", name="Close")).to_be_in_viewport()
 
 
+@pytest.mark.parametrize("width", [390, 901, 1151, 1280])
+async def test_a_number_of_many_digits_stands_in_one_line_within_its_card(
+    stage: Stage, open_page: OpenPage, width: int
+) -> None:
+    async with open_page(stage.url, width=width) as watched:
+        await expect(watched.page.locator("#calls")).not_to_be_empty()
+        figures = await watched.page.evaluate(
+            """() => ["webhooks", "calls", "waiting", "disk", "terminations"].map((id) => {
+                 const value = document.getElementById(id);
+                 value.textContent = "7";
+                 const line = value.clientHeight;
+                 value.textContent = id === "disk" ? "999 GB" : "12,345,678";
+                 const within = document.getElementById("glance").getBoundingClientRect().right;
+                 return [id, value.clientHeight / line, value.getBoundingClientRect().right <= within];
+               })"""
+        )
+        assert figures == [[name, 1, True] for name in ("webhooks", "calls", "waiting", "disk", "terminations")]
+
+
 async def test_a_viewer_looks_and_cannot_touch(stage: Stage, open_page: OpenPage) -> None:
     campaign, _ = await registered(stage, 2)
     await stage.ask("POST", "/stop-orders", {"account": ACCOUNT, "scope": {"campaign_id": campaign}, "reason": "r"})
