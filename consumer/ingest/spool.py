@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 MOST_FLYING_BYTES = 32 * 1024 * 1024
 LOOK_EVERY_SECONDS = 0.02
+RETRY_SECONDS = 1.0
 T = TypeVar("T")
 
 
@@ -143,7 +144,7 @@ class Spool:
         while True:
             await self._there.wait()
             self._there.clear()
-            while there := await self._on_disk(partial(self._file.read, after)):
+            while there := await self._on_disk_at_last(partial(self._file.read, after)):
                 for kept in there:
                     after, record = kept
                     self._flying_bytes += record.size_bytes
@@ -172,7 +173,7 @@ class Spool:
             await self._answered.wait()
             self._answered.clear()
             written, self._written, refused, self._refused = self._written, [], self._refused, []
-            await self._on_disk(partial(self._file.strike_off, written, refused))
+            await self._on_disk_at_last(partial(self._file.strike_off, written, refused))
             if not self._file.records:
                 logger.warning("every webhook that waited in %s is in Kafka", self._file.path)
 
@@ -180,6 +181,15 @@ class Spool:
         """Give a record the partition of today: its topic may have been made again with more of them."""
         topic = self._topics.get(record.topic)
         return record._replace(partition=topic.partition_of(record.key)) if topic else record
+
+    async def _on_disk_at_last(self, work: Callable[[], T]) -> T:
+        """Do it as soon as the disk lets us: what it holds up meanwhile is written to Kafka twice at worst."""
+        while True:
+            try:
+                return await self._on_disk(work)
+            except sqlite3.Error as error:
+                logger.error("%s cannot be used (%s): %s", self._file.path, error, remedy_of(error))
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)

@@ -4,7 +4,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -59,7 +59,7 @@ class SpoolFile:
         self.size_bytes += sum(size_bytes for size_bytes, _ in rows)
 
     def read(self, after: int) -> list[Kept]:
-        """Give the next records behind a number that were not refused, some hundreds of them."""
+        """Give the next records behind a number that were not refused, some hundreds of them. Raises ``sqlite3.Error``."""
         query = "SELECT id, bytes, record FROM records WHERE refused = 0 AND id > ? ORDER BY id LIMIT ?"
         found, size = [], 0
         with closing(self._connection.execute(query, (after, READ_AT_ONCE))) as rows:
@@ -71,7 +71,10 @@ class SpoolFile:
         return found
 
     def strike_off(self, written: Sequence[Kept], refused: Sequence[Kept]) -> None:
-        """Let go of records that Kafka has; those that it refuses stay, and are given once more after the next start."""
+        """Let go of records that Kafka has; those that it refuses stay, and are given once more after the next start.
+
+        Raises ``sqlite3.Error``, and then has let go of none.
+        """
         with self._connection:
             self._connection.executemany("DELETE FROM records WHERE id = ?", [(row_id,) for row_id, _ in written])
             self._connection.executemany(
@@ -80,8 +83,9 @@ class SpoolFile:
         self.records -= len(written)
         self.size_bytes -= sum(record.size_bytes for _, record in written)
         if not self.records:
-            self._connection.execute("VACUUM")  # of an empty file that takes no time, and gives its room back
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            with suppress(sqlite3.Error):  # room is given back, here where it takes no time, or the next time
+                self._connection.execute("VACUUM")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
         self._connection.close()

@@ -146,6 +146,28 @@ async def test_where_the_disk_cannot_be_written_kafka_is_tried_again(
         assert not spool._file.records
 
 
+async def test_what_cannot_be_struck_off_is_as_soon_as_the_disk_lets_us(
+    breakable_kafka: Breakable, topic_prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        installed(breakable_kafka.servers, topic_prefix) as log,
+        spooling(log, tmp_path) as spool,
+        serving(log, spool) as ingest,
+    ):
+        async with breakable_kafka.killed():
+            assert await send(ingest, "first", "second") == {200}
+            await spool._on_disk(lambda: spool._file._connection.execute("PRAGMA query_only = ON"))
+        await until(lambda: not spool._behind)
+        assert await send(ingest, "third") == {200}
+        await until(lambda: "0.sqlite cannot be used (attempt to write a readonly database)" in caplog.text)
+        assert "let this process write to data_dir" in caplog.text
+        assert spool._file.records == 2
+        await spool._on_disk(lambda: spool._file._connection.execute("PRAGMA query_only = OFF"))
+        await until(lambda: not spool._file.records)
+        wanted = {call_key("acme", name) for name in ("first", "second", "third")}
+        assert {*await calls_in(log, log.topics.call_events)} == wanted
+
+
 async def test_a_record_that_kafka_refuses_stays_and_holds_up_no_other(
     kafka_servers: str, topic_prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
