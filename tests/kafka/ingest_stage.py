@@ -1,7 +1,7 @@
 """The webhook endpoint of one account on loopback, and the webhooks sent to it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -74,14 +74,23 @@ async def serving(log: Installation, spool: Spool | None = None) -> AsyncIterato
     webhooks = WebhookServer(
         [an_account()], PROVIDERS, producer=log.producer, topics=log.topics, max_body_bytes=MAX_BODY, spool=spool
     )
-    application = web.Application(client_max_size=MAX_BODY)
-    application.add_routes(webhooks.routes())
+    async with listening(webhooks.routes()) as (http, port):
+        yield Ingest(log, http, port, webhooks)
+
+
+@asynccontextmanager
+async def listening(
+    routes: Iterable[web.RouteDef], max_body_bytes: int = MAX_BODY
+) -> AsyncIterator[tuple[aiohttp.ClientSession, int]]:
+    """Serve routes on loopback; gives who may ask there, and the port."""
+    application = web.Application(client_max_size=max_body_bytes)
+    application.add_routes(routes)
     runner = web.AppRunner(application, access_log=None, auto_decompress=False, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as http:
-            yield Ingest(log, http, runner.addresses[0][1], webhooks)
+            yield http, runner.addresses[0][1]
     finally:
         await runner.cleanup()
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import aiohttp
 import orjson
 import pytest
-from aiohttp import web
 
 from consumer.ingest import desk, server
 from consumer.ingest.cloudevents import BATCH, JSON, MAX_EVENTS, STRUCTURED
@@ -19,6 +18,7 @@ from consumer.model.events import Position
 from consumer.simulate.signing import StandardWebhooks, proof
 from handlers.providers.table import PROVIDERS
 from tests.kafka.helpers import SECRET, Breakable, Installation, an_account, installed, until
+from tests.kafka.ingest_stage import listening
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
@@ -73,16 +73,8 @@ async def stage(servers: str, prefix: str) -> AsyncIterator[Stage]:
     ]
     async with installed(servers, prefix) as log:
         webhooks = WebhookServer(accounts, PROVIDERS, producer=log.producer, topics=log.topics, max_body_bytes=MAX_BODY)
-        application = web.Application(client_max_size=MAX_BODY)
-        application.add_routes(webhooks.routes())
-        runner = web.AppRunner(application, access_log=None, auto_decompress=False, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as http:
-                yield Stage(log, http, f"http://127.0.0.1:{runner.addresses[0][1]}", webhooks)
-        finally:
-            await runner.cleanup()
+        async with listening(webhooks.routes(), MAX_BODY) as (http, port):
+            yield Stage(log, http, f"http://127.0.0.1:{port}", webhooks)
 
 
 def started(call_id: str) -> dict[str, Any]:

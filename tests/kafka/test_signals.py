@@ -13,7 +13,6 @@ import aiohttp
 import orjson
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from pydantic import TypeAdapter
 
 from consumer.ingest.server import WebhookServer
@@ -27,6 +26,7 @@ from consumer.model.throttles import Matches, Throttle
 from handlers.providers.table import PROVIDERS
 from handlers.rules.manual import manual
 from tests.kafka.helpers import Breakable, Installation, an_account, installed, until
+from tests.kafka.ingest_stage import listening
 from tests.kafka.joining_stage import ACCOUNT, Joining, joining
 from tests.patience import PATIENCE_SECONDS
 
@@ -74,16 +74,8 @@ async def serving(log: Installation) -> AsyncIterator[Signals]:
         max_body_bytes=MAX_BODY,
     )
     webhooks.take_signals([SignalIntake(one, [ACCOUNT], log.topics) for one in (QA, SIGNER)])
-    application = web.Application(client_max_size=MAX_BODY)
-    application.add_routes([*webhooks.routes(), *webhooks.signal_routes()])
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as http:
-            yield Signals(f"http://127.0.0.1:{runner.addresses[0][1]}", http, webhooks)
-    finally:
-        await runner.cleanup()
+    async with listening([*webhooks.routes(), *webhooks.signal_routes()], MAX_BODY) as (http, port):
+        yield Signals(f"http://127.0.0.1:{port}", http, webhooks)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
