@@ -28,6 +28,7 @@ from consumer.kafka.topics import Topic
 logger = logging.getLogger(__name__)
 
 MOST_FLYING_BYTES = 32 * 1024 * 1024
+DISK_SECONDS = 4.0
 LOOK_EVERY_SECONDS = 0.02
 RETRY_SECONDS = 1.0
 T = TypeVar("T")
@@ -86,7 +87,8 @@ class Spool:
 
         The future ends once they are on the disk, and fails with ``LogUnavailable`` where they cannot be.
         """
-        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        kept: asyncio.Future[None] = loop.create_future()
         if not self.has_room:
             kept.set_exception(LogUnavailable(f"{self._file.path} holds as many webhooks as it may (http.spool)"))
             return kept
@@ -97,6 +99,7 @@ class Spool:
         self._arriving_bytes += size
         self._arrived.append(_Arrived(records, size, kept))
         self._arriving.set()
+        loop.call_later(DISK_SECONDS, self._give_up, kept)
         return kept
 
     async def run(self, producer: Producer) -> None:
@@ -181,6 +184,13 @@ class Spool:
         """Give a record the partition of today: its topic may have been made again with more of them."""
         topic = self._topics.get(record.topic)
         return record._replace(partition=topic.partition_of(record.key)) if topic else record
+
+    def _give_up(self, kept: asyncio.Future[None]) -> None:
+        """Let nobody wait for a disk that stands still; what it was to keep it may keep all the same."""
+        if not kept.done():
+            kept.set_exception(
+                LogUnavailable(f"{self._file.path} is not written in time: look after the disk of data_dir")
+            )
 
     async def _on_disk_at_last(self, work: Callable[[], T]) -> T:
         """Do it as soon as the disk lets us: what it holds up meanwhile is written to Kafka twice at worst."""

@@ -1,6 +1,7 @@
 """``http.spool`` in one process: what Kafka does not take in time is on the disk, and comes to Kafka when that is back."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -144,6 +145,28 @@ async def test_where_the_disk_cannot_be_written_kafka_is_tried_again(
                 await asyncio.sleep(0.1)
         assert {*await calls_in(log, log.topics.call_events)} == {call_key("acme", "no-disk")}
         assert not spool._file.records
+
+
+async def test_a_disk_that_stands_still_is_503(
+    breakable_kafka: Breakable, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.ingest.spool.DISK_SECONDS", 0.3)
+    async with (
+        installed(breakable_kafka.servers, topic_prefix) as log,
+        spooling(log, tmp_path) as spool,
+        serving(log, spool) as ingest,
+    ):
+        async with breakable_kafka.killed():
+            goes_on = threading.Event()
+            stands_still = spool._disk.submit(goes_on.wait)
+            try:
+                assert (await ingest.send(completed("late"))).status == 503
+            finally:
+                goes_on.set()
+            assert stands_still.result()
+        await until(lambda: not spool._behind)
+        assert await send(ingest, "late") == {200}
+        assert {*await calls_in(log, log.topics.call_events)} == {call_key("acme", "late")}
 
 
 async def test_what_cannot_be_struck_off_is_as_soon_as_the_disk_lets_us(
