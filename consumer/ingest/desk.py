@@ -84,7 +84,7 @@ class Desk:
             if self._arrived and self._loop.time() - began > TURN_SECONDS:
                 self._loop.call_soon(self._take)
                 break
-        give_up_at = began + (ACK_ELSE_SPOOL_SECONDS if self._spool else ACK_SECONDS)
+        give_up_at = began + (ACK_ELSE_SPOOL_SECONDS if self._spool and self._spool.has_room else ACK_SECONDS)
         for group in groups.values():
             self._write(group, give_up_at)
 

@@ -12,7 +12,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -110,11 +110,10 @@ class Spool:
             group.create_task(self._strike_off(), name="spool in Kafka")
 
     def close(self) -> None:
-        """Close the file, once it has done what it was told; what is kept is there at the next start."""
+        """Let the disk do what it was told; what is kept is there at the next start."""
         self._disk.shutdown(wait=True)
         if self._file.records:
             logger.warning("%d webhooks wait in %s for the next start", self._file.records, self._file.path)
-        self._file.close()
 
     async def _keep(self) -> None:
         """Put onto the disk together what has arrived since the last time."""
@@ -216,8 +215,7 @@ def spool_in(folder: Path, *, topics: Collection[Topic], most_bytes: int) -> Ite
     if not most_bytes and not any(folder.glob("*.sqlite")):
         yield None
         return
-    with first_free_file(folder) as path:
-        file = SpoolFile(path)
+    with first_free_file(folder) as path, closing(SpoolFile(path)) as file:
         file.take_over_others()
         spool = Spool(file, topics=topics, most_bytes=most_bytes)
         try:

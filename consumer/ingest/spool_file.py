@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from consumer.kafka.disk import REMEDIES, primary_code, remedy_of
+from consumer.kafka.disk import remedy_named
 from consumer.kafka.errors import SpoolUnusable
 from consumer.kafka.only_here import held_if_free
 from consumer.kafka.producer import OutRecord
@@ -21,6 +21,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     id INTEGER PRIMARY KEY AUTOINCREMENT, bytes INTEGER NOT NULL, record BLOB NOT NULL, refused INTEGER NOT NULL DEFAULT 0
 )"""
+STILL_THERE = "Webhooks wait in it that are not in Kafka yet"
 READ_AT_ONCE, READ_AT_ONCE_BYTES = 500, 1024 * 1024
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -46,7 +47,7 @@ class SpoolFile:
         """Move in what is left in the folder's other files, unless a process still has them. Raises ``SpoolUnusable``."""
         for other in sorted(self.path.parent.glob("*.sqlite")):
             if other != self.path:
-                with held_if_free(other) as is_free:
+                with held_if_free(other) as is_free, remedy_named(self.path, SpoolUnusable, STILL_THERE):
                     if is_free:
                         self._take_over(other)
 
@@ -109,19 +110,18 @@ class SpoolFile:
 def _open(path: Path) -> sqlite3.Connection:
     """Open a file, or begin it anew where it is damaged: then the damaged one is kept beside it."""
     try:
-        connection = open_file(path, check_same_thread=False)
-        try:
-            _prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
+        with remedy_named(path, SpoolUnusable, STILL_THERE):
+            connection = open_file(path, check_same_thread=False)
+            try:
+                _prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
     except sqlite3.DatabaseError as error:
-        if primary_code(error) in REMEDIES:
-            raise SpoolUnusable(
-                f"{path}, where webhooks wait for Kafka, cannot be used ({error}): {remedy_of(error)}, and start again"
-            ) from error
         aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
-        path.rename(aside)
+        for suffix in ("", "-wal"):  # what came last may be in the journal only
+            with suppress(FileNotFoundError):
+                Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
         remove_view(path)
         logger.error("%s is damaged (%s): it is kept as %s; webhooks in it may not be in Kafka", path, error, aside)
         return _open(path)

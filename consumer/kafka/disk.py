@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from consumer.kafka.errors import ViewUnusable
+from consumer.kafka.errors import LogError, ViewUnusable
 
 _PERMISSION = "let this process write to data_dir"
 REMEDIES: Final = {
@@ -23,17 +23,17 @@ REMEDIES: Final = {
 
 
 @contextmanager
-def remedy_named(path: Path) -> Iterator[None]:
-    """Raise ``ViewUnusable`` where something around the file is wrong; what else is wrong goes on as it is."""
+def remedy_named(
+    path: Path, unusable: type[LogError] = ViewUnusable, more: str = "Nothing is lost, Kafka has it all"
+) -> Iterator[None]:
+    """Raise ``unusable`` where something around the file is wrong; what else is wrong goes on as it is."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         remedy = REMEDIES.get(primary_code(error))
         if remedy is None:
             raise
-        raise ViewUnusable(
-            f"{path} cannot be used ({error}): {remedy}, and start again. Nothing is lost, Kafka has it all"
-        ) from error
+        raise unusable(f"{path} cannot be used ({error}): {remedy}, and start again. {more}") from error
 
 
 def remedy_of(error: sqlite3.Error) -> str:

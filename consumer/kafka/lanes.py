@@ -76,10 +76,10 @@ class Lane:
         taken = 0
         for item in self.items:
             for record in item.records[item.written :] if item.written else item.records:
-                headers = list(record.headers)
                 if taken == self.most:
                     builder.close()
                     return taken
+                headers = list(record.headers)
                 if builder.append(timestamp=None, key=record.key, value=record.value, headers=headers) is None:
                     return taken
                 taken += 1
@@ -89,7 +89,7 @@ class Lane:
     def acknowledge(self, base_offset: int, taken: int) -> int:
         """Take the first ``taken`` records for written, from ``base_offset`` on; tells who has waited for all of theirs."""
         self.failures = 0
-        self.most = min(2 * self.most, MOST_RECORDS)
+        self.most = min(self.most + self.most // 8 + 1, MOST_RECORDS)
         offset, freed = base_offset, 0
         while taken:
             item = self.items[0]

@@ -224,6 +224,9 @@ class Producer:
             self.failing = False
             self.pending_bytes -= lane.acknowledge(base_offset, flight.taken)
         elif isinstance(error, MessageSizeTooLargeError | RecordTooLargeError):
+            if flight.taken > 1:
+                what = f"{lane.topic}/{lane.partition}", flight.taken
+                logger.warning("%s takes no batch of %d records, so less is sent: raise its max.message.bytes", *what)
             self.pending_bytes -= lane.refuse(error, flight.taken)
             self._replace(flight.client)
         else:

@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -92,8 +93,37 @@ def test_a_damaged_file_is_kept_aside_and_another_begun(tmp_path: Path, caplog: 
     assert f"it is kept as {aside}" in caplog.text
 
 
+def test_what_only_the_journal_of_a_damaged_file_holds_is_kept_aside_too(tmp_path: Path) -> None:
+    (tmp_path / "killed").mkdir()
+    path = tmp_path / "killed" / "0.sqlite"
+    with opened(tmp_path / "0.sqlite") as file:
+        file.add([record(n, size=5_000) for n in range(20)])
+        file._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        file.add([OutRecord("call-events", 0, b"acme/last", b"told last")])
+        for suffix in ("", "-wal"):  # as a process that is killed leaves them
+            shutil.copy(tmp_path / f"0.sqlite{suffix}", f"{path}{suffix}")
+    spoilt = bytearray(path.read_bytes())
+    assert b"told last" not in spoilt
+    spoilt[8_192:40_960] = b"\xff" * 32_768
+    path.write_bytes(spoilt)
+    with opened(path) as file:
+        assert file.records == 0
+    assert any(b"told last" in aside.read_bytes() for aside in path.parent.glob("0.sqlite.damaged-*"))
+
+
+def test_what_cannot_be_taken_over_stays_where_it_is(tmp_path: Path) -> None:
+    with opened(tmp_path / "1.sqlite") as file:
+        file.add([record(n, size=2_000) for n in range(50)])
+    with opened(tmp_path / "0.sqlite") as file:
+        file._connection.execute("PRAGMA max_page_count = 3")  # as a disk that is full
+        with pytest.raises(SpoolUnusable, match="make room on the disk of data_dir"):
+            file.take_over_others()
+    with opened(tmp_path / "1.sqlite") as file:
+        assert file.records == 50
+
+
 def test_a_file_that_cannot_be_opened_is_no_damage_and_says_what_helps(tmp_path: Path) -> None:
-    with pytest.raises(SpoolUnusable, match=r"0\.sqlite, where webhooks wait for Kafka.*data_dir.*and start again"):
+    with pytest.raises(SpoolUnusable, match=r"0\.sqlite cannot be used.*data_dir.*and start again\. Webhooks wait"):
         SpoolFile(tmp_path / "not there" / "0.sqlite")
 
 
