@@ -1,30 +1,41 @@
-"""What a view may hold, as a Bloom filter over a column of hashes: most that is looked for there is in none."""
+"""What a view may hold, by a column of hashes: most that is looked for there is in none."""
 
 import sqlite3
+from collections.abc import Sequence
 
-BITS = 524_287
-"""A prime, since the hashes of one partition are alike by the number of partitions. It takes 64 KB."""
+from consumer.kafka.bloom import Bloom
+
+BITS_EACH = 8
+LEAST_BITS = 1 << 17
+LEAST_FORGOTTEN = LEAST_BITS // BITS_EACH
 READ_AT_ONCE = 2_000
 
 
 class HeardOf:
-    """Says of a hash whether the view may hold it. Of a view that held calls at the start it reads the hashes bit by bit."""
+    """Says of a hash whether the view may hold it. Of a view that held calls at the start it reads the hashes bit by bit.
 
-    def __init__(self, connection: sqlite3.Connection, column: str) -> None:
-        """Know what stands in an indexed ``column`` of calls."""
+    So it does once more where most of what it knows has been forgotten since.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, column: str, held: int) -> None:
+        """Know what stands in an indexed ``column`` of calls, of which there are ``held``."""
         self._connection = connection
         self._column = column
-        self._bits = bytearray(BITS // 8 + 1)
+        self._begin(held)
         held_any = connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone()
         self._read_up_to: int | None = -1 if held_any else None
 
     def may_hold(self, hashed: int) -> bool:
-        bit = hashed % BITS
-        return self._read_up_to is not None or bool(self._bits[bit >> 3] & (1 << (bit & 7)))
+        return self._read_up_to is not None or hashed ^ hashed >> 16 in self._known
 
-    def add(self, hashed: int) -> None:
-        bit = hashed % BITS
-        self._bits[bit >> 3] |= 1 << (bit & 7)
+    def update(self, hashes: Sequence[int], held: int) -> None:
+        """Learn of rows that are new, now that so many are held."""
+        if len(self._known) > 2 * held + LEAST_FORGOTTEN:
+            self._begin(held)
+            self._read_up_to = -1
+        self._known.update(
+            [hashed ^ hashed >> 16 for hashed in hashes]
+        )  # in one partition all have some bits in common
 
     def read_on(self) -> None:
         """Read the next of the hashes that were there at the start; until all are read, any may be held."""
@@ -34,6 +45,8 @@ class HeardOf:
             f"SELECT {self._column} FROM calls WHERE {self._column} > ? ORDER BY 1 LIMIT ?",  # noqa: S608 -- our own words
             (self._read_up_to, READ_AT_ONCE),
         ).fetchall()
-        for (hashed,) in rows:
-            self.add(hashed)
+        self._known.update([hashed ^ hashed >> 16 for (hashed,) in rows])
         self._read_up_to = rows[-1][0] if len(rows) == READ_AT_ONCE else None
+
+    def _begin(self, held: int) -> None:
+        self._known = Bloom(held, bits_each=BITS_EACH, least_bits=LEAST_BITS)

@@ -30,6 +30,15 @@ class Rows(NamedTuple):
     ended: list[tuple[int, State, int]]
     moved: list[tuple[int | None, int | None, int, State, int]]
 
+    def hashes(self) -> list[int]:
+        """The hashes of the new rows."""
+        return [row[1] for row in self.new] + [row[1] for row in self.over]
+
+    def numbers(self) -> list[int]:
+        """The numbers that rows are found by from now on."""
+        found = [row[3] for row in self.new] + [row[1] for row in self.moved]
+        return [number for number in found if number is not None]
+
     def write(self, connection: sqlite3.Connection) -> None:
         """Write them into the open transaction."""
         connection.executemany(NEW, self.new)

@@ -21,7 +21,7 @@ from consumer.kafka.producer import OutRecord
 from consumer.kafka.reader import LogRecord
 from consumer.kafka.topics import Topics
 from consumer.kafka.view import View
-from consumer.model.calls import Call, carried_on, fold
+from consumer.model.calls import Call, carried_on, fold_logged
 from consumer.model.codec import CodecError, decode_carried, is_carried
 from consumer.model.events import CallEvent, Position
 from consumer.model.orders import OrderRecord
@@ -54,16 +54,6 @@ class Correlation(NamedTuple):
     totals_of_numbers: bool = False
     counting: bool = False
     totals_name_scopes: bool = False
-
-
-class _Carried(NamedTuple):
-    """A call written as a whole, as it was read."""
-
-    account: str
-    call_id: str
-    call: Call
-    logged_at: float
-    position: Position
 
 
 class CorrelateShard:
@@ -109,18 +99,29 @@ class CorrelateShard:
 
     def fold(self, records: Sequence[LogRecord], *, live: bool) -> list[OutRecord]:
         self.totals.live(live)
-        told = list(_read(records))
-        at_hand = self.calls.at_hand(told)
+        records, told = _read(records)
         outputs: list[OutRecord] = []
         news: list[Told] = []
-        for one, kept in zip(told, at_hand, strict=True):
-            if isinstance(one, _Carried):
-                outputs += self._fold_carried(one, kept, live=live)
-            else:
-                self._fold_event(one, kept, outputs, news, live=live)
+        for record, one, kept in zip(records, told, self.calls.at_hand(told), strict=True):
+            if isinstance(one, Call):
+                outputs += self._fold_carried(one, kept, record, live=live)
+                continue
+            logged_at, before = record.timestamp / 1_000, kept.call
+            if one.source == WEBHOOK_SOURCE:
+                self.last_webhook_at[one.account] = logged_at
+            if before is not None and not self._keeper.remembers(before, logged_at):
+                before = None
+            after = fold_logged(before, one, logged_at, record.offset)
+            if after is before:
+                metrics.DUPLICATES.inc()
+                continue
+            news.append((one, before, after, logged_at))
+            if live:
+                after = self._follow(one, before, after, outputs)
+            self.calls.change(kept, after)
         self.totals.add(news)
-        if told:
-            self._keeper.reached(told[-1].logged_at)  # the broker's times only grow in a partition
+        if records:
+            self._keeper.reached(records[-1].timestamp / 1_000)  # the broker's times only grow in a partition
         if live:
             self._apply_again_what_is_not_known()
         return outputs
@@ -168,39 +169,26 @@ class CorrelateShard:
             self._applied_changed = False
         return False
 
-    def _fold_event(
-        self, event: Outline, kept: Kept, outputs: list[OutRecord], news: list[Told], *, live: bool
-    ) -> None:
-        """Fold one event, and add what follows from it."""
-        logged_at = event.logged_at
-        if event.source == WEBHOOK_SOURCE:
-            self.last_webhook_at[event.account] = logged_at
-        before = kept.call
-        if before is not None and not self._keeper.remembers(before, logged_at):
-            before = None
-        after = fold(before, event)
-        if after is before:
-            metrics.DUPLICATES.inc()
-            return
-        news.append((event, before, after))
-        if live:
-            if self._rules.may_want(event):
-                outputs += self._ask_rules(event, after)
-            now = after.progress.standing
-            if before is not None and (
-                before.progress.standing.terminable or (before.decided and now.status is Status.CANCELLED)
-            ):
-                outputs += self._say_ended(before, after, event)
-            if now.terminable and self._feed.book.aimed_at(after):  # at nearly every call there is none
-                after, decided = self._join(after, event.position, logged_at)
-                outputs += decided
-        self.calls.change(kept, after)
+    def _follow(self, event: Outline, before: Call | None, after: Call, outputs: list[OutRecord]) -> Call:
+        """Add what follows from an event; gives the call as it is then."""
+        if self._rules.may_want(event):
+            outputs += self._ask_rules(event, after)
+        now = after.progress.standing
+        if before is not None and (
+            before.progress.standing.terminable or (before.decided and now.status is Status.CANCELLED)
+        ):
+            outputs += self._say_ended(before, after, event)
+        if now.terminable and self._feed.book.aimed_at(after):  # at nearly every call there is none
+            after, decided = self._join(after, event.position, event.logged_at)
+            outputs += decided
+        return after
 
-    def _fold_carried(self, carried: _Carried, kept: Kept, *, live: bool) -> list[OutRecord]:
-        before = kept.call
-        after = carried_on(before, carried.call, carried.logged_at)
-        self.totals.add_carried(before, after, carried.position.offset)
-        after, outputs = self._join(after, carried.position, carried.logged_at) if live else (after, [])
+    def _fold_carried(self, written: Call, kept: Kept, record: LogRecord, *, live: bool) -> list[OutRecord]:
+        """Fold a call that was written as a whole."""
+        before, logged_at = kept.call, record.timestamp / 1_000
+        after = carried_on(before, written, logged_at)
+        self.totals.add_carried(before, after, record.offset)
+        after, outputs = self._join(after, _position(record), logged_at) if live else (after, [])
         self.calls.change(kept, after)
         return outputs
 
@@ -296,16 +284,28 @@ class CorrelateShard:
         return outputs
 
 
-def _read(records: Sequence[LogRecord]) -> Iterator[Outline | _Carried]:
-    """Read what records say; one that is not ours is skipped loudly."""
-    for record in records:
+def _read(records: Sequence[LogRecord]) -> tuple[Sequence[LogRecord], Sequence[Outline | Call]]:
+    """Read what records say; those that are not ours are left out loudly."""
+    try:
+        return records, [decode_outline(record) for record in records]
+    except CodecError:
+        read = [(record, told) for record in records if (told := _read_any(record))]
+        return [record for record, _ in read], [told for _, told in read]
+
+
+def _read_any(record: LogRecord) -> Outline | Call | None:
+    """Read an event, or a call that was written as a whole."""
+    try:
+        return decode_outline(record)
+    except CodecError as no_event:
         try:
-            yield decode_outline(record)
-        except CodecError as no_event:
-            position = Position(record.topic, record.partition, record.offset)
-            try:
-                call = decode_carried(record.value)
-                yield _Carried(call.account, call.call_id, call, record.timestamp / 1_000, position)
-            except CodecError as no_call:
-                metrics.UNREADABLE.inc()
-                logger.error("%s is skipped: %s", position, no_call if is_carried(record.value) else no_event)
+            return decode_carried(record.value)
+        except CodecError as no_call:
+            metrics.UNREADABLE.inc()
+            why = no_call if is_carried(record.value) else no_event
+            logger.error("%s is skipped: %s", _position(record), why)
+            return None
+
+
+def _position(record: LogRecord) -> Position:
+    return Position(record.topic, record.partition, record.offset)

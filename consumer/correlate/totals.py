@@ -4,6 +4,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -42,14 +43,17 @@ NOT_HEARD_OF = Call("", "", "")
 
 ScopeName = tuple[str, str, str]
 """Account, kind, name."""
-Crowd = tuple[str, str | None, str | None, str | None, float]
+Crowd = tuple[str, str | None, str | None, str | None, int]
 """Events that count in the same rows: account, campaign, agent, number, and how many minutes after the epoch it was."""
-Told = tuple[CallEvent, Call | None, Call]
-"""An event, and its call before and after it."""
-Stands = tuple[bool, Standing, Standing, Status | None, bool, bool]
-"""Whether a call is new, where it stood and stands, the status told, and whether it was and is connected."""
-Did = tuple[Crowd, Stands, str, str | None, str | None, str | None]
-"""What an event did: its crowd, where the call stands by it, its type, and what campaign, agent and number were known."""
+Told = tuple[CallEvent, Call | None, Call, float]
+"""An event, its call before and after it, and when it was logged, in seconds."""
+Name = str | None
+Did = tuple[str, Name, Name, Name, int, bool, Standing, Standing, Status | None, bool, bool, str, Name, Name, Name]
+"""What an event did: its crowd, whether the call is new, where it stood and stands, the status told, whether it was and is
+connected, the event's type, and what campaign, agent and number were known. One flat tuple, which is made at every event."""
+CROWD: Final = 5
+TYPE: Final = 11
+"""So many parts of it are the crowd, and where the type is."""
 RowName = tuple[ScopeName, int]
 """A scope and a minute."""
 
@@ -124,17 +128,37 @@ class Totals:
         """
         numbers = self._numbers
         did: list[Did] = []
-        for event, before, after in told:
+        begins, minute = 0.0, 0
+        for event, before, after, logged_at in told:
+            if not 0.0 <= logged_at - begins < MINUTE_SECONDS:
+                minute = int(logged_at) // MINUTE_SECONDS
+                begins = float(minute * MINUTE_SECONDS)
             known = before or NOT_HEARD_OF
             was, now = known.progress, after.progress
             number, number_known = (after.number, known.number) if numbers else (None, None)
-            crowd = after.account, after.campaign_id, after.agent_id, number, event.logged_at // MINUTE_SECONDS
-            stands = before is None, was.standing, now.standing, event.status, known.connected, after.connected
-            did.append((crowd, stands, event.type, known.campaign_id, known.agent_id, number_known))
+            did.append(
+                (
+                    after.account,
+                    after.campaign_id,
+                    after.agent_id,
+                    number,
+                    minute,
+                    before is None,
+                    was.standing,
+                    now.standing,
+                    event.status,
+                    known.connected,
+                    after.connected,
+                    event.type,
+                    known.campaign_id,
+                    known.agent_id,
+                    number_known,
+                )
+            )
             if now.figures is not was.figures:
-                self._add_figures(crowd, *figures_gained(before, after))
+                self._add_figures(did[-1][:CROWD], *figures_gained(before, after))
             if self._measures:
-                self._add_measured(crowd, event)
+                self._add_measured(did[-1][:CROWD], event)
         self._did.update(did)
         if told:
             self._offset = max(self._offset, told[-1][0].offset or 0)
@@ -152,10 +176,10 @@ class Totals:
     def _settle(self) -> None:
         """Enter what has been counted into the rows of its scopes."""
         if self._live:
-            metrics.count_events(((crowd[0], kind), times) for (crowd, _, kind, *_), times in self._did.items())
+            metrics.count_events(((did[0], did[TYPE]), times) for did, times in self._did.items())
         tallies, begun_to_wait = self._tallied()
         for crowd, tally in tallies.items():
-            minute = int(crowd[-1]) * MINUTE_SECONDS
+            minute = crowd[-1] * MINUTE_SECONDS
             self._latest_minute = max(self._latest_minute, minute)
             sums = self._measured.get(crowd)
             for scope in _scopes(*crowd[:-1]):
@@ -176,8 +200,9 @@ class Totals:
         """Give what each crowd gained, and by how many more of it wait, where any began to or ceased to."""
         tallies: dict[Crowd, list[int]] = {}
         begun_to_wait: Counter[Crowd] = Counter()
-        for (crowd, stands, _, *names_known), times in self._did.items():
-            is_new, was, now, status, was_connected, connected = stands
+        for did, times in self._did.items():
+            is_new, was, now, status, was_connected, connected, _, *names_known = did[CROWD:]
+            crowd = did[:CROWD]
             tally = tallies.get(crowd)
             if tally is None:
                 tally = tallies[crowd] = [*[0] * MILLISECONDS, *self._figures.get(crowd, (0, 0))]
@@ -210,8 +235,9 @@ class Totals:
             self._settle()  # calls may have been told to be in it late
         row = self._rows.get((scope, OPEN)) or self._rows.setdefault((scope, OPEN), self._saved(*scope, OPEN))
         begun = 0
-        for (crowd, (_, was, now, *_), *_), times in self._did.items():
-            if crowd[0] == account:
+        for did, times in self._did.items():
+            name, _, _, _, _, _, was, now, *_ = did
+            if name == account:
                 begun += times * (now.terminable - was.terminable)
         return max(0, row.amounts[0] + begun)
 

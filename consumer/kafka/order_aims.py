@@ -5,13 +5,11 @@ from collections.abc import Iterable, Sequence
 
 from consumer.kafka.order_index import NameIndex
 from consumer.kafka.order_names import AimedNames, Hit, named
-from consumer.model.calls import Call
 from consumer.model.orders import StopOrder
 from consumer.model.scopes import Key
 
 FILL_AT_ONCE = 10_000
 MOST_LOOKED_UP = 20_000
-NOWHERE: Iterable[int] = ()
 
 
 class Aims:
@@ -23,6 +21,7 @@ class Aims:
         self._index = index
         self._first_kind = first_kind
         self._names = AimedNames()
+        self.hits = self._names.hits
         self._looked_up: dict[tuple[str, Hit], Sequence[int]] = {}
         self._kinds: dict[tuple[str, int], int] = {}
         for number, account, kind in connection.execute("SELECT id, account, kind FROM kinds").fetchall():
@@ -33,14 +32,15 @@ class Aims:
             while some := rows.fetchmany(FILL_AT_ONCE):
                 self._names.add(account, kind, [name for (name,) in some])
 
-    def of_call(self, call: Call) -> Iterable[int]:
-        """Give the rows of the orders aimed at a call; mostly none."""
-        hits = self._names.hits(call)
-        return self._places(call.account, hits) if hits else NOWHERE
+    def places(self, account: str, hits: Sequence[Hit]) -> Iterable[int]:
+        """Give the rows of the orders aimed at one of these names, which ``hits`` gives of a call."""
+        if len(hits) == 1:
+            return self._places_of(account, hits[0])
+        return dict.fromkeys(n for hit in hits for n in self._places_of(account, hit))
 
     def of_keys(self, account: str, keys: Sequence[Key]) -> Iterable[int]:
         """Give the rows of the orders aimed at one of these keys."""
-        return self._places(account, [hit for key in keys if self._names.may_hold(account, hit := named(key))])
+        return self.places(account, [hit for key in keys if self._names.may_hold(account, hit := named(key))])
 
     def add(self, order: StopOrder, n: int) -> None:
         """Lead from what an order is aimed at to its row; within a transaction."""
@@ -54,11 +54,6 @@ class Aims:
         for kind, names in _names_of(order).items():
             self._index.remove(self._number(order.account, kind), names, n)
             self._forget(order.account, kind, names)
-
-    def _places(self, account: str, hits: Sequence[Hit]) -> Iterable[int]:
-        if len(hits) == 1:
-            return self._places_of(account, hits[0])
-        return dict.fromkeys(n for hit in hits for n in self._places_of(account, hit))
 
     def _places_of(self, account: str, hit: Hit) -> Sequence[int]:
         places = self._looked_up.get((account, hit))

@@ -92,8 +92,8 @@ class StoredOrderBook:
 
     def aimed_at(self, call: Call) -> Sequence[OrderRecord]:
         """Every order, in force or not, whose scope covers the call."""
-        places = self._aims.of_call(call)
-        return [self._at(n) for n in places] if places else NONE
+        hits = self._aims.hits(call)
+        return [self._at(n) for n in self._aims.places(call.account, hits)] if hits else NONE
 
     def with_scope_keys(self, account: str, keys: Sequence[Key]) -> Sequence[OrderRecord]:
         """Every order of the account aimed at one of these keys."""

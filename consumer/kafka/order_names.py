@@ -4,9 +4,10 @@ Names of one account and kind are a set while they are few. Many of them are bit
 a name and now and then say yes where no order is: yes only means that the tables are to be asked.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
+from consumer.kafka.bloom import Bloom
 from consumer.model.scopes import Key
 
 CALL, CAMPAIGN, AGENT, NUMBER, NUMBER_IN_CAMPAIGN = range(5)
@@ -42,49 +43,18 @@ def named(key: Key) -> Hit:
     return KIND[key[0]], key[1]
 
 
-class ManyNames:
-    """A set of texts that takes others for members too: one in ``BITS_PER_NAME`` after a start, some more as it grows."""
-
-    def __init__(self, expected: int) -> None:
-        bits = max(FIRST_BITS, 1 << (expected * BITS_PER_NAME).bit_length())
-        self._bits = bytearray(bits // 8)
-        self._mask = bits - 1
-        self._count = 0
-
-    def __contains__(self, name: str | None) -> bool:
-        place = hash(name) & self._mask
-        return self._bits[place >> 3] >> (place & 7) & 1 == 1
-
-    def __len__(self) -> int:
-        return self._count
-
-    def update(self, names: Collection[str]) -> None:
-        self._count += len(names)
-        while self._count * BITS_PER_NAME > self._mask:
-            self._double()
-        bits, mask = self._bits, self._mask
-        for name in names:
-            place = hash(name) & mask
-            bits[place >> 3] |= 1 << (place & 7)
-
-    def _double(self) -> None:
-        """Grow by one bit of the hash, which nobody knows any more: a name now has both places that it may have."""
-        self._bits = self._bits + self._bits
-        self._mask = 2 * self._mask + 1
-
-
 class AimedNames:
     """What orders are aimed at, by account."""
 
     def __init__(self) -> None:
-        self._accounts: dict[str, list[set[str] | ManyNames]] = {}
+        self._accounts: dict[str, list[set[str] | Bloom]] = {}
 
     def expect(self, account: str, kind: int, count: int) -> None:
         """Make room for so many more names."""
         of_account = self._accounts.setdefault(account, [set() for _ in range(5)])
         known = of_account[kind]
         if isinstance(known, set) and len(known) + count > FEW:
-            of_account[kind] = many = ManyNames(len(known) + count)
+            of_account[kind] = many = Bloom(len(known) + count, bits_each=BITS_PER_NAME, least_bits=FIRST_BITS)
             many.update(known)
 
     def add(self, account: str, kind: int, names: Sequence[str]) -> None:

@@ -35,7 +35,8 @@ class Saving:
         await asyncio.sleep(REST_SECONDS if self.pressing() else 0)
 
     async def save(self, held: Held) -> None:
-        """Save what has been folded and written about of one partition."""
+        """Save what has been folded of one partition, once all that follows from it is written."""
+        await held.written()
         with closing(held.save(self._uncommitted)) as steps:
             for _ in steps:
                 await self.let_others()
@@ -89,7 +90,7 @@ class Saving:
     def finish(self, *, midway: bool) -> None:
         """Save what can be at the very end; ``midway`` where rows would tell of what has not been written about."""
         for partition, held in self._held.items():
-            if held.unsaved and not midway:
+            if held.unsaved and held.all_written and not midway:
                 deque(held.save(self._uncommitted), maxlen=0)
             if held.live and held.shard.before_commit():
                 # Said after the next start, by whoever reads on from there.

@@ -1,8 +1,8 @@
 """The one component that every role with state runs on: records in, view and outputs out.
 
-For every micro-batch: fold → write the outputs and wait for every acknowledgement → one SQLite transaction with rows and
-offsets → commit the group's offset, at most once a second, and more seldom while much waits to be read. A crash anywhere in
-between repeats work and loses none: what is written again has the same id.
+Records are folded, and what follows from them is written, while more is folded already. Once every acknowledgement is there:
+one SQLite transaction with rows and offsets → commit the group's offset, at most once a second, and more seldom while much
+waits to be read. A crash anywhere in between repeats work and loses none: what is written again has the same id.
 
 A partition whose view is behind the committed offset is folded silently up to it, since everything before has been said
 already; from there it is live.
@@ -36,6 +36,8 @@ __all__ = ["FoldingWorker", "PartitionStatus", "Shard"]
 MAX_RECORDS, BEHIND_RECORDS = 2_000, 500
 """What is handed over at once at most, and how much of it tells that more is waiting."""
 ROUND_RECORDS = 1_000
+AHEAD_BYTES = 4 * 1024 * 1024
+"""While so much waits to be written, no more is folded."""
 POLL_MS, UNSETTLED_POLL_MS = 200, 20
 RETRY_SECONDS = 0.5
 
@@ -240,7 +242,7 @@ class FoldingWorker:
         assigned = self._reader.assigned
         await self._saving.save_all()
         for partition in set(self._held) - assigned:
-            self._held.pop(partition).shard.view.close()
+            self._held.pop(partition).close()
         self._opening.keep(assigned)
         ids = await self._reader.topic_ids(self._topics) if assigned else {}
         said = {t: await self._reader.committed(t, sorted(assigned)) if assigned else {} for t in self._topics}
@@ -304,52 +306,36 @@ class FoldingWorker:
         return {}
 
     async def _handle(self, fetched: dict[tuple[str, int], Sequence[LogRecord]]) -> None:
-        folded: list[tuple[Held, str, Sequence[LogRecord]]] = []
+        """Fold what was fetched, and save where it is time."""
         touched: dict[int, Held] = {}
-        said: set[int] = set()
-        self._midway = True
-        async with asyncio.TaskGroup() as writing:
-            for (topic, partition), records in fetched.items():
-                held = self._held.get(partition)
-                if held is None or not records:
-                    continue
+        for (topic, partition), records in fetched.items():
+            held = self._held.get(partition)
+            if held is not None and records:
                 touched[partition] = held
-                boundary = bisect_left(records, held.committed[topic], key=lambda record: record.offset)
-                for part, live in self._slices.of(records, boundary):
-                    began = self._clock.monotonic()
-                    outputs = held.shard.fold(part, live=live)
-                    self.last_progress_at = self._clock.monotonic()
-                    self._slices.fit(self.last_progress_at - began)
-                    held.next[topic] = part[-1].offset + 1
-                    folded.append((held, topic, part))
-                    if outputs:
-                        said.add(partition)
-                        writing.create_task(_acknowledged(self._producer.publish_all(outputs)))
-                    await self._saving.let_others()  # heartbeats and webhooks get their turn, however slow a rule is
-                    if held.shard.urgent and partition not in said:
-                        folded = await self._save_midway(held, folded)
-        for held, topic, part in folded:
-            held.folded(topic, part)
-        self._midway = False
+                await self._fold(held, topic, records)
         for held in touched.values():
-            if self._pace.saves(held) or held.shard.urgent:
+            if self._pace.saves(held):
                 await self._saving.save(held)
+            elif self._producer.pending_bytes >= AHEAD_BYTES:
+                await held.written()
             self._advance(held)
         self._on_folded()
         self.last_progress_at = self._clock.monotonic()
 
-    async def _save_midway(
-        self, held: Held, folded: Sequence[tuple[Held, str, Sequence[LogRecord]]]
-    ) -> list[tuple[Held, str, Sequence[LogRecord]]]:
-        """Save what has been folded of a partition before the rest is, since it is much; gives what is left unsaved.
-
-        There must be nothing that has to be written about it first.
-        """
-        for one, topic, part in folded:
-            if one is held:
-                held.folded(topic, part)
-        await self._saving.save(held)
-        return [one for one in folded if one[0] is not held]
+    async def _fold(self, held: Held, topic: str, records: Sequence[LogRecord]) -> None:
+        """Fold records of one partition. What follows from them is on its way while more is folded, until all is saved."""
+        boundary = bisect_left(records, held.committed[topic], key=lambda record: record.offset)
+        for part, live in self._slices.of(records, boundary):
+            began = self._clock.monotonic()
+            self._midway = True
+            outputs = held.shard.fold(part, live=live)
+            held.folded(topic, part, self._producer.publish_all(outputs) if outputs else None)
+            self._midway = False
+            self.last_progress_at = self._clock.monotonic()
+            self._slices.fit(self.last_progress_at - began)
+            await self._saving.let_others()  # heartbeats and webhooks get their turn, however slow a rule is
+            if held.shard.urgent:
+                await self._saving.save(held)
 
     def _advance(self, held: Held) -> None:
         """Let a shard go live once it has passed the committed offsets, and say when it has caught up."""
@@ -381,10 +367,5 @@ class FoldingWorker:
             self._saving.finish(midway=self._midway)
         finally:
             for held in self._held.values():
-                held.shard.view.close()
+                held.close()
             self._held.clear()
-
-
-async def _acknowledged(written: asyncio.Future[list[int]]) -> None:
-    """Wait for what is queued already, and so in the order of folding: a task of its own may begin in any."""
-    await written

@@ -7,7 +7,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from consumer.model.codec import CodecError
-from consumer.model.events import Body, CallEvent, Position, Unread
+from consumer.model.events import NEVER, Body, CallEvent, Position, Unread
 
 NOTHING = Body(b"{}")
 BODY_BEGINS = b',"raw":'
@@ -36,16 +36,17 @@ class _Outline(CallEvent, frozen=True, gc=False):
     analysis: Mapping[str, Any] = NOTHING  # the same for all that have none
     args: Mapping[str, Any] = msgspec.field(name="(no args)", default=NOTHING)
     raw: Unread = msgspec.field(name="(no raw)", default=NOTHING)
+    logged_at: float = msgspec.field(name="(no time)", default=NEVER)
     position: Position | None = msgspec.field(name="(no position)", default=None)
     logged: Logged | None = msgspec.field(name="(no log)", default=None)
-    offset: int | None = msgspec.field(name="(no offset)", default=None)
     details: dict[str, Mapping[str, Any]] | None = msgspec.field(name="(no details)", default=None)
 
 
 class Outline(_Outline, frozen=True, gc=False):
     """A call event whose ``args`` and ``raw``, most of its record, are read when somebody looks at them.
 
-    They are empty where they are not as they should be: by then, the event has been folded.
+    They are empty where they are not as they should be: by then, the event has been folded. Where and when it was logged, its
+    record tells.
     """
 
     @property  # type: ignore[misc]  # in the place of a field that stays empty
@@ -56,10 +57,18 @@ class Outline(_Outline, frozen=True, gc=False):
     def raw(self) -> Mapping[str, Any]:
         return self._detail("raw")
 
-    @property  # type: ignore[misc]  # in the place of a field that stays empty
+    @property  # type: ignore[misc]  # as above
+    def logged_at(self) -> float:
+        return self.logged.timestamp / 1_000 if self.logged else NEVER
+
+    @property  # type: ignore[misc]  # as above
     def position(self) -> Position | None:
         logged = self.logged
         return Position(logged.topic, logged.partition, logged.offset) if logged else None
+
+    @property
+    def offset(self) -> int | None:
+        return self.logged.offset if self.logged else None
 
     def _detail(self, name: str) -> Mapping[str, Any]:
         known = self.details
@@ -106,8 +115,6 @@ def decode_outline(record: Logged) -> Outline:
     except msgspec.DecodeError:
         event = _read_otherwise(text)
     force_setattr(event, "logged", record)
-    force_setattr(event, "logged_at", record.timestamp / 1_000)
-    force_setattr(event, "offset", record.offset)
     return event
 
 

@@ -1,7 +1,10 @@
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -10,6 +13,7 @@ from consumer.kafka import reader as reader_module
 from consumer.kafka import saving as saving_module
 from consumer.kafka import worker as worker_module
 from consumer.kafka.pace import Pace
+from consumer.kafka.producer import OutRecord
 from consumer.kafka.reader import GroupReader
 from consumer.kafka.view import remove_view
 from consumer.kafka.watch import Watch
@@ -17,6 +21,7 @@ from consumer.kafka.worker import FoldingWorker
 from tests.kafka.echo import Node, SaveFailedError, committed, ids, until_committed, write
 from tests.kafka.helpers import (
     Breakable,
+    Installation,
     a_worker,
     in_background,
     installed,
@@ -27,6 +32,37 @@ from tests.kafka.helpers import (
 )
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("nothing_forgotten")]
+
+
+def running() -> asyncio.Task[None]:
+    """Find the task of the one worker that runs."""
+    code = FoldingWorker.run.__code__
+    (run,) = [one for one in asyncio.all_tasks() if getattr(one.get_coro(), "cr_code", None) is code]
+    return run
+
+
+def has_folded(node: Node, count: int) -> bool:
+    """Whether so much is folded of partition 0 that is not saved yet."""
+    return len(node.shards[0].rows) == count
+
+
+@contextmanager
+def acknowledged_late(log: Installation) -> Iterator[None]:
+    """Let nobody write into ``terminations`` before the block is left."""
+    publish_all, left = log.producer.publish_all, asyncio.Event()
+
+    async def late(records: list[OutRecord]) -> list[int]:
+        await left.wait()
+        return await publish_all(records)
+
+    def publish(records: Iterable[OutRecord]) -> asyncio.Future[list[int]]:
+        some = list(records)
+        concerns = any(record.topic == log.topics.terminations.name for record in some)
+        return asyncio.ensure_future(late(some)) if concerns else publish_all(some)
+
+    with patch.object(log.producer, "publish_all", publish):
+        yield
+    left.set()
 
 
 async def test_rows_offset_and_outputs_agree(kafka_servers: str, topic_prefix: str, tmp_path: Path) -> None:
@@ -328,11 +364,68 @@ async def test_what_nobody_has_acknowledged_is_not_saved_with_what_was_folded(
                 with breakable_kafka.paused():
                     setattr(shard, kind, [1, 2])
                     await until(lambda: shard.done == [1, 2])
-                    code = FoldingWorker.run.__code__
-                    (run,) = [one for one in asyncio.all_tasks() if getattr(one.get_coro(), "cr_code", None) is code]
+                    run = running()
                     run.cancel()
                     await until(run.done)
         assert node.worked() == []
+
+
+async def test_more_is_folded_while_what_follows_is_written_and_saved_once_it_is(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving_module, "COMMIT_EVERY_SECONDS", 3_600.0)
+    async with installed(kafka_servers, topic_prefix) as log:
+        node = Node(log, tmp_path, pace=Pace(save_at_records=25))
+        async with node.running() as worker:
+            await until(lambda: worker.ready)
+            with acknowledged_late(log):
+                for n in range(1, 4):
+                    await write(log, 10)
+                    await until(partial(has_folded, node, 10 * n))
+                await write(log, 10)
+                await asyncio.sleep(0.5)
+                assert (len(node.shards[0].rows), node.shards[0].saved) == (30, 0)
+            await until(lambda: node.shards[0].saved == 30)
+        assert ids(await log.read(log.topics.terminations)) == [f"0@{n}" for n in range(40)]
+        assert len(node.rows()) == 40
+
+
+async def test_no_more_is_folded_than_may_wait_to_be_written(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "AHEAD_BYTES", 0)
+    async with installed(kafka_servers, topic_prefix) as log:
+        node = Node(log, tmp_path, pace=Pace(save_at_records=1_000))
+        async with node.running() as worker:
+            await until(lambda: worker.ready)
+            with acknowledged_late(log):
+                await write(log, 10)
+                await until(partial(has_folded, node, 10))
+                await write(log, 10)
+                await asyncio.sleep(0.5)
+                assert len(node.shards[0].rows) == 10
+            await until(lambda: node.shards[0].saved == 20)
+
+
+async def test_what_follows_and_was_not_acknowledged_is_not_saved_at_the_end(
+    kafka_servers: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving_module, "COMMIT_EVERY_SECONDS", 3_600.0)
+    async with installed(kafka_servers, topic_prefix) as log:
+        node = Node(log, tmp_path, pace=Pace(save_at_records=1_000))
+        async with node.running() as worker:
+            await until(lambda: worker.ready)
+            with acknowledged_late(log):
+                await write(log, 10)
+                await until(partial(has_folded, node, 10))
+                run = running()
+                run.cancel()
+                await until(run.done)
+            assert node.rows() == []
+        again = Node(log, tmp_path)
+        async with again.running():
+            await until(lambda: len(again.rows()) == 10)
+        assert set(ids(await log.read(log.topics.terminations))) == {f"0@{n}" for n in range(10)}
 
 
 async def test_work_is_saved_at_once_where_nothing_was_folded(

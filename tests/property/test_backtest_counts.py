@@ -67,7 +67,7 @@ def summed_up_live(events: list[CallEvent]) -> Sums:
         before = calls.get(one.account, one.call_id)
         after = fold(before, one)
         if after is not before:
-            totals.add([(one, before, after)])
+            totals.add([(one, before, after, one.logged_at)])
             calls.put(after, before)
     totals.save(view)
     sums = Sums(view)

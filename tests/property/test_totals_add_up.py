@@ -64,7 +64,7 @@ class Source:
             before = self.calls.get(one.account, one.call_id)
             after = fold(before, one)
             if after is not before:
-                self.totals.add([(one, before, after)])
+                self.totals.add([(one, before, after, one.logged_at)])
                 self.calls.put(after, before)
         self.next = max(self.next, min(up_to, len(self._log)))
 

@@ -34,6 +34,7 @@ class SimulatedProducer(Producer):
         self._process = process
         self._gate = gate
         self._partitions: dict[Key, _InOrder] = {}
+        self.pending_bytes = 0
 
     def publish_all(self, records: Iterable[OutRecord]) -> asyncio.Future[list[int]]:
         batches: dict[Key, list[OutRecord]] = {}
@@ -54,6 +55,7 @@ class SimulatedProducer(Producer):
         lane = self._partitions.setdefault(key, _InOrder())
         acknowledged: asyncio.Future[int] = self._virtual.create_future()
         lane.waiting.append((batch, acknowledged))
+        self.pending_bytes += sum(record.size_bytes for record in batch)
         if len(lane.waiting) == 1:
             self._virtual.after(0.0, self._process, self._transmit, lane)
         return acknowledged
@@ -77,7 +79,8 @@ class SimulatedProducer(Producer):
             self._virtual.after(self._wire_seconds(), self._process, self._reach, lane, last)
 
     def _reach(self, lane: _InOrder, last: int) -> None:
-        _, acknowledged = lane.waiting.popleft()
+        batch, acknowledged = lane.waiting.popleft()
+        self.pending_bytes -= sum(record.size_bytes for record in batch)
         if lane.waiting:
             self._transmit(lane)
         if not acknowledged.done():

@@ -52,6 +52,8 @@ def _offset_in_a_transaction_of_its_own() -> Iterator[None]:
 class _Careless:
     """A producer that says yes at once and writes half a second later."""
 
+    pending_bytes = 0
+
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
 

@@ -1,6 +1,6 @@
 import pytest
 
-from consumer.kafka.order_names import FEW, FIRST_BITS, AimedNames, ManyNames, named
+from consumer.kafka.order_names import FEW, AimedNames, named
 from consumer.model.scopes import Scope, call_keys
 from tests.unit.values import ACCOUNT, waiting_call
 
@@ -9,20 +9,6 @@ CALL = waiting_call("call-1", campaign_id="campaign-1", agent_id="agent-1", numb
 
 def names(count: int, prefix: str = "+9170") -> list[str]:
     return [f"{prefix}{n:08}" for n in range(count)]
-
-
-def test_many_names_are_never_denied_however_often_the_set_has_grown() -> None:
-    known = ManyNames(0)
-    some = names(FIRST_BITS // 8)  # grows three times on the way
-    known.update(some)
-    assert all(name in known for name in some)
-    assert len(known) == len(some)
-
-
-def test_few_others_are_taken_for_names() -> None:
-    known = ManyNames(20_000)
-    known.update(names(20_000))
-    assert sum(name in known for name in names(10_000, "+4915")) < 400
 
 
 def test_a_call_of_which_no_order_knows_a_name_has_no_hits() -> None:

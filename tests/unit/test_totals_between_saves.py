@@ -7,7 +7,7 @@ import pytest
 from consumer.correlate.calls import SCHEMA as CALLS_SCHEMA
 from consumer.correlate.calls import Calls
 from consumer.correlate.metrics import EVENTS
-from consumer.correlate.totals import SCHEMA, Totals
+from consumer.correlate.totals import SCHEMA, Told, Totals
 from consumer.guard.sums import SCHEMA as SUMS_SCHEMA
 from consumer.guard.sums import Sums
 from consumer.model.calls import MOST, fold
@@ -42,7 +42,7 @@ def test_what_no_call_can_cost_is_counted_and_summed_up_like_anything_else(told:
             position=Position("call-events", 0, n),
         )
         call = fold(None, one)
-        totals.add([(one, None, call)])
+        totals.add([(one, None, call, one.logged_at)])
         calls.put(call, None)
     calls.save(view)
     totals.save(view)
@@ -75,7 +75,9 @@ def test_that_as_many_calls_came_as_went_is_said_too() -> None:
     goes, comes = at(0, "1", Status.REGISTERED, "goes"), at(1, "2", Status.REGISTERED, "comes")
     end, waits = at(2, "3", Status.FAILED, "goes"), folded(goes)
     said = []
-    for told in ([(goes, None, waits)], [(comes, None, folded(comes)), (end, waits, folded(goes, end))]):
+    first: Told = goes, None, waits, float(MINUTE)
+    then: list[Told] = [(comes, None, folded(comes), float(MINUTE)), (end, waits, folded(goes, end), float(MINUTE))]
+    for told in ([first], then):
         totals.add(told)
         totals.save(view)
         said += [(one.open, one.offset) for one in totals.to_publish() if one.kind == "campaign" and one.minute is None]
@@ -99,7 +101,7 @@ def test_events_are_counted_once_and_what_is_only_read_again_is_not() -> None:
     view.executescript(SCHEMA)
     totals = Totals(view, source=0)
     told = [event(f"e{n}", Status.REGISTERED, call_id=f"counted-{n}", account="counted") for n in range(5)]
-    news = [(one, None, fold(None, one)) for one in told]
+    news: list[Told] = [(one, None, fold(None, one), one.logged_at) for one in told]
     counter = EVENTS.labels("counted", told[0].type)
     totals.live(False)
     totals.add(news[:2])
