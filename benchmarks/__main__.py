@@ -14,6 +14,7 @@ from benchmarks.report import show
 BENCHMARKS = {
     "ingest": ingest.measure,
     "correlate": correlate.measure,
+    "larger": correlate.measure_larger,
     "million": million.measure,
     "orders": orders.measure,
     "backtest": backtest.measure,

@@ -33,6 +33,7 @@ from benchmarks.stage import Stage, commit, committed, ends, fill, staged, value
 from benchmarks.world import Size
 
 SIZE = Size(calls=60_000)
+LARGER, LARGER_ROUNDS = Size(calls=250_000), 3
 PARTITIONS = {"call_events": 6, "scope_totals": 6, "terminations": 6, "rejected": 6}
 ROUNDS = 6
 QUIX_PYTHON = Path(".tools/quix/bin/python")
@@ -87,8 +88,8 @@ class Bench:
         said = await self._run(
             "benchmarks.service_process", self._job("", folder) | {"kind": "through", "profile": profile}
         )
-        if said["calls"] != SIZE.calls:
-            raise RuntimeError(f"{said['calls']} calls were folded, not {SIZE.calls}")
+        if said["calls"] != (calls := self.stage.world.size.calls):
+            raise RuntimeError(f"{said['calls']} calls were folded, not {calls}")
         return await self._checked(self._group, said)
 
     async def aiokafka(self, name: str) -> Run:
@@ -157,6 +158,22 @@ async def measure() -> list[Figure]:
         return [*_throughput(runs, undecided), *_rebuild(rebuilt), *await bench.latency()]
 
 
+async def measure_larger() -> list[Figure]:
+    """Run correlate and Quix Streams on more calls than stay in memory, most of which are written twice and read once."""
+    async with _filled(LARGER) as bench:
+        runs = [(await bench.correlate(str(n)), await bench.quix(str(n))) for n in range(LARGER_ROUNDS)]
+        undecided = await bench.undecided()
+    ours, theirs = zip(*runs, strict=True)
+    rates = [max(run.per_second for run in found) for found in (ours, theirs)]
+    of = f"{LARGER.calls:,} calls"
+    return [
+        Figure(f"correlate ÷ Quix Streams, {of}", rates[0] / rates[1], "x"),
+        Figure(f"events, correlate, {of}", rates[0], "/s"),
+        Figure(f"events, Quix Streams, {of}", rates[1], "/s"),
+        Figure("calls decided wrongly", undecided, "", wanted="0", met=undecided == 0),
+    ]
+
+
 async def profile() -> list[Figure]:
     """Run correlate alone, under cProfile, and print where the time goes; the figures are of a run without it."""
     async with _filled() as bench:
@@ -169,9 +186,9 @@ async def profile() -> list[Figure]:
 
 
 @asynccontextmanager
-async def _filled() -> AsyncIterator[Bench]:
+async def _filled(size: Size = SIZE) -> AsyncIterator[Bench]:
     """Give a stage with orders and events, and the orders read into the file that every run of correlate begins with."""
-    async with staged(SIZE, "bench.", **PARTITIONS) as stage:
+    async with staged(size, "bench.", **PARTITIONS) as stage:
         await fill(stage.connection, stage.world.orders())
         await Bench(stage, 0).read_orders()
         yield Bench(stage, await fill(stage.connection, stage.world.events()))

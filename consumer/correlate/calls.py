@@ -175,7 +175,8 @@ class Calls:
             kept = self._changed.popleft()
             call, before = kept.call, kept.saved
             assert call is not None  # it has changed
-            self._waiting += _waits(call) - _waits(before)
+            waited = before.progress.standing.terminable if before else False
+            self._waiting += call.progress.standing.terminable - waited
             state = State(_encode(call))
             if before is None:
                 self._save_new(kept, call, state, rows)
