@@ -9,6 +9,8 @@ BITS_EACH = 8
 LEAST_BITS = 1 << 17
 LEAST_FORGOTTEN = LEAST_BITS // BITS_EACH
 READ_AT_ONCE = 2_000
+HALF = 16
+"""Half the bits of a hash, which are mixed into the others: in one partition, all hashes have the lowest in common."""
 
 
 class HeardOf:
@@ -26,16 +28,14 @@ class HeardOf:
         self._read_up_to: int | None = -1 if held_any else None
 
     def may_hold(self, hashed: int) -> bool:
-        return self._read_up_to is not None or hashed ^ hashed >> 16 in self._known
+        return self._read_up_to is not None or hashed ^ hashed >> HALF in self._known
 
     def update(self, hashes: Sequence[int], held: int) -> None:
         """Learn of rows that are new, now that so many are held."""
         if len(self._known) > 2 * held + LEAST_FORGOTTEN:
             self._begin(held)
             self._read_up_to = -1
-        self._known.update(
-            [hashed ^ hashed >> 16 for hashed in hashes]
-        )  # in one partition all have some bits in common
+        self._learn(hashes)
 
     def read_on(self) -> None:
         """Read the next of the hashes that were there at the start; until all are read, any may be held."""
@@ -45,8 +45,11 @@ class HeardOf:
             f"SELECT {self._column} FROM calls WHERE {self._column} > ? ORDER BY 1 LIMIT ?",  # noqa: S608 -- our own words
             (self._read_up_to, READ_AT_ONCE),
         ).fetchall()
-        self._known.update([hashed ^ hashed >> 16 for (hashed,) in rows])
+        self._learn([hashed for (hashed,) in rows])
         self._read_up_to = rows[-1][0] if len(rows) == READ_AT_ONCE else None
+
+    def _learn(self, hashes: Sequence[int]) -> None:
+        self._known.update([hashed ^ hashed >> HALF for hashed in hashes])
 
     def _begin(self, held: int) -> None:
         self._known = Bloom(held, bits_each=BITS_EACH, least_bits=LEAST_BITS)

@@ -29,7 +29,7 @@ class Held:
         self.next[topic] = last.offset + 1
         self.unsaved[topic, last.partition] = last.offset + 1, last.timestamp
         self.unsaved_records += len(records)
-        if writing:
+        if writing is not None:
             self.writing.append(writing)
 
     @property

@@ -21,7 +21,7 @@ class Aims:
         self._index = index
         self._first_kind = first_kind
         self._names = AimedNames()
-        self.hits = self._names.hits
+        self.hits = self._names.hits  # of a call, asked at nearly every event; mostly none
         self._looked_up: dict[tuple[str, Hit], Sequence[int]] = {}
         self._kinds: dict[tuple[str, int], int] = {}
         for number, account, kind in connection.execute("SELECT id, account, kind FROM kinds").fetchall():
