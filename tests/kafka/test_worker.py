@@ -2,7 +2,6 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -41,9 +40,11 @@ def running() -> asyncio.Task[None]:
     return run
 
 
-def has_folded(node: Node, count: int) -> bool:
-    """Whether so much is folded of partition 0 that is not saved yet."""
-    return len(node.shards[0].rows) == count
+async def fold_ten(log: Installation, node: Node) -> None:
+    """Write ten records into partition 0, and wait until they are folded; nothing is saved meanwhile."""
+    unsaved = len(node.shards[0].rows)
+    await write(log, 10)
+    await until(lambda: len(node.shards[0].rows) == unsaved + 10)
 
 
 @contextmanager
@@ -60,9 +61,11 @@ def acknowledged_late(log: Installation) -> Iterator[None]:
         concerns = any(record.topic == log.topics.terminations.name for record in some)
         return asyncio.ensure_future(late(some)) if concerns else publish_all(some)
 
-    with patch.object(log.producer, "publish_all", publish):
-        yield
-    left.set()
+    try:
+        with patch.object(log.producer, "publish_all", publish):
+            yield
+    finally:
+        left.set()
 
 
 async def test_rows_offset_and_outputs_agree(kafka_servers: str, topic_prefix: str, tmp_path: Path) -> None:
@@ -379,9 +382,8 @@ async def test_more_is_folded_while_what_follows_is_written_and_saved_once_it_is
         async with node.running() as worker:
             await until(lambda: worker.ready)
             with acknowledged_late(log):
-                for n in range(1, 4):
-                    await write(log, 10)
-                    await until(partial(has_folded, node, 10 * n))
+                for _ in range(3):
+                    await fold_ten(log, node)
                 await write(log, 10)
                 await asyncio.sleep(0.5)
                 assert (len(node.shards[0].rows), node.shards[0].saved) == (30, 0)
@@ -399,8 +401,7 @@ async def test_no_more_is_folded_than_may_wait_to_be_written(
         async with node.running() as worker:
             await until(lambda: worker.ready)
             with acknowledged_late(log):
-                await write(log, 10)
-                await until(partial(has_folded, node, 10))
+                await fold_ten(log, node)
                 await write(log, 10)
                 await asyncio.sleep(0.5)
                 assert len(node.shards[0].rows) == 10
@@ -416,8 +417,7 @@ async def test_what_follows_and_was_not_acknowledged_is_not_saved_at_the_end(
         async with node.running() as worker:
             await until(lambda: worker.ready)
             with acknowledged_late(log):
-                await write(log, 10)
-                await until(partial(has_folded, node, 10))
+                await fold_ten(log, node)
                 run = running()
                 run.cancel()
                 await until(run.done)
