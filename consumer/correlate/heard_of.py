@@ -3,14 +3,11 @@
 import sqlite3
 from collections.abc import Sequence
 
-from consumer.kafka.bloom import Bloom
+from consumer.kafka.bloom import GrowingBloom
 
-BITS_EACH = 8
-LEAST_BITS = 1 << 17
-LEAST_FORGOTTEN = LEAST_BITS // BITS_EACH
+FALSE_POSITIVES = 0.01
+LEAST_MANY = 16_384
 READ_AT_ONCE = 2_000
-HALF = 16
-"""Half the bits of a hash, which are mixed into the others: in one partition, all hashes have the lowest in common."""
 
 
 class HeardOf:
@@ -28,14 +25,14 @@ class HeardOf:
         self._read_up_to: int | None = -1 if held_any else None
 
     def may_hold(self, hashed: int) -> bool:
-        return self._read_up_to is not None or hashed ^ hashed >> HALF in self._known
+        return self._read_up_to is not None or hashed in self._known
 
     def update(self, hashes: Sequence[int], held: int) -> None:
         """Learn of rows that are new, now that so many are held."""
-        if len(self._known) > 2 * held + LEAST_FORGOTTEN:
+        if len(self._known) > 2 * held + LEAST_MANY:
             self._begin(held)
             self._read_up_to = -1
-        self._learn(hashes)
+        self._known.update(hashes)
 
     def read_on(self) -> None:
         """Read the next of the hashes that were there at the start; until all are read, any may be held."""
@@ -45,11 +42,8 @@ class HeardOf:
             f"SELECT {self._column} FROM calls WHERE {self._column} > ? ORDER BY 1 LIMIT ?",  # noqa: S608 -- our own words
             (self._read_up_to, READ_AT_ONCE),
         ).fetchall()
-        self._learn([hashed for (hashed,) in rows])
+        self._known.update([hashed for (hashed,) in rows])
         self._read_up_to = rows[-1][0] if len(rows) == READ_AT_ONCE else None
 
-    def _learn(self, hashes: Sequence[int]) -> None:
-        self._known.update([hashed ^ hashed >> HALF for hashed in hashes])
-
     def _begin(self, held: int) -> None:
-        self._known = Bloom(held, bits_each=BITS_EACH, least_bits=LEAST_BITS)
+        self._known = GrowingBloom(max(held, LEAST_MANY), false_positives=FALSE_POSITIVES)

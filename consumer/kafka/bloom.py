@@ -1,36 +1,47 @@
-"""A Bloom filter with one hash that grows: a set of which one can be sure what is not in it, in some bits a member."""
+"""A Bloom filter that grows: a set of which one can be sure what is not in it, in a byte or two a member."""
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Container, Hashable
+from typing import Any
+
+from rbloom import Bloom
+
+GROWTH = 4
 
 
-class Bloom:
-    """A set that takes others for members too: one in ``bits_each`` after a start, some more as it grows."""
+class GrowingBloom:
+    """A set that takes others for members too: ``false_positives`` of them (a share), and as many again once it has grown.
 
-    def __init__(self, expected: int, *, bits_each: int, least_bits: int) -> None:
-        """Make room for so many members; the bits are a power of two and at least ``least_bits``, which is one too."""
-        size = max(least_bits, 1 << (expected * bits_each).bit_length())
-        self._bits_each = bits_each
-        self._bits = bytearray(size // 8)
-        self._mask = size - 1
+    To grow, it puts another filter beside those that are full, since a filter does not know its members.
+    """
+
+    def __init__(self, expected: int, *, false_positives: float) -> None:
+        """Make room for so many members."""
+        self._false_positives = false_positives
+        self._filters: list[Bloom] = []
         self._count = 0
+        self._make_room(expected)
 
     def __contains__(self, member: Hashable) -> bool:
-        place = hash(member) & self._mask
-        return self._bits[place >> 3] >> (place & 7) & 1 == 1
+        for one in self._filters:  # noqa: SIM110 -- ``any`` takes twice as long
+            if member in one:
+                return True
+        return False
 
     def __len__(self) -> int:
         return self._count
 
-    def update(self, members: Collection[Hashable]) -> None:
-        self._count += len(members)
-        while self._count * self._bits_each > self._mask:
-            self._double()
-        bits, mask = self._bits, self._mask
-        for member in members:
-            place = hash(member) & mask
-            bits[place >> 3] |= 1 << (place & 7)
+    @property
+    def quickest(self) -> Container[Any]:
+        """What says the same until more is added: before it has grown, its one filter, in a fraction of the time."""
+        return self if len(self._filters) > 1 else self._filters[0]
 
-    def _double(self) -> None:
-        """Grow by one bit of the hash, which nobody knows any more: a member now has both places that it may have."""
-        self._bits = self._bits + self._bits
-        self._mask = 2 * self._mask + 1
+    def update(self, members: Collection[Hashable]) -> None:
+        if len(members) > self._room:
+            self._make_room(max(len(members), (GROWTH - 1) * self._count))
+        self._filters[-1].update(members)
+        self._room -= len(members)
+        self._count += len(members)
+
+    def _make_room(self, members: int) -> None:
+        self._filters.append(Bloom(members, self._false_positives))
+        self._room = members

@@ -1,20 +1,20 @@
 """Which names any order is aimed at, in memory: for nearly every event the answer is none, and it must cost next to nothing.
 
-Names of one account and kind are a set while they are few. Many of them are bits of their hashes, which take some bytes
-a name and now and then say yes where no order is: yes only means that the tables are to be asked.
+Names of one account and kind are a set while they are few. Many of them are in a Bloom filter, which takes two bytes a name
+and now and then says yes where no order is: yes only means that the tables are to be asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
 from typing import Protocol
 
-from consumer.kafka.bloom import Bloom
+from consumer.kafka.bloom import GrowingBloom
 from consumer.model.scopes import Key
 
 CALL, CAMPAIGN, AGENT, NUMBER, NUMBER_IN_CAMPAIGN = range(5)
 KIND = {"call": CALL, "campaign": CAMPAIGN, "agent": AGENT, "number": NUMBER}
 FEW = 1_000
-FIRST_BITS = 1 << 20
-BITS_PER_NAME = 64
+LEAST_MANY = 20_000
+FALSE_POSITIVES = 0.001
 
 Hit = tuple[int, str]
 """A kind of name, and the name."""
@@ -47,27 +47,31 @@ class AimedNames:
     """What orders are aimed at, by account."""
 
     def __init__(self) -> None:
-        self._accounts: dict[str, list[set[str] | Bloom]] = {}
+        self._known: dict[str, list[set[str] | GrowingBloom]] = {}
+        self._asked: dict[str, list[Container[str]]] = {}
 
     def expect(self, account: str, kind: int, count: int) -> None:
         """Make room for so many more names."""
-        of_account = self._accounts.setdefault(account, [set() for _ in range(5)])
+        of_account = self._known.setdefault(account, [set() for _ in range(5)])
         known = of_account[kind]
         if isinstance(known, set) and len(known) + count > FEW:
-            of_account[kind] = many = Bloom(len(known) + count, bits_each=BITS_PER_NAME, least_bits=FIRST_BITS)
+            expected = max(LEAST_MANY, len(known) + count)
+            of_account[kind] = many = GrowingBloom(expected, false_positives=FALSE_POSITIVES)
             many.update(known)
 
-    def add(self, account: str, kind: int, names: Sequence[str]) -> None:
+    def add(self, account: str, kind: int, names: Collection[str]) -> None:
         self.expect(account, kind, len(names))
-        self._accounts[account][kind].update(names)
+        of_account = self._known[account]
+        of_account[kind].update(names)
+        self._asked[account] = [known if isinstance(known, set) else known.quickest for known in of_account]
 
     def may_hold(self, account: str, hit: Hit) -> bool:
-        of_account = self._accounts.get(account)
+        of_account = self._asked.get(account)
         return of_account is not None and hit[1] in of_account[hit[0]]
 
     def hits(self, call: Named) -> Sequence[Hit]:
         """Give the names of a call at which an order may be aimed."""
-        of_account = self._accounts.get(call.account)
+        of_account = self._asked.get(call.account)
         if of_account is None:
             return NO_HITS
         calls, campaigns, agents, numbers, pairs = of_account

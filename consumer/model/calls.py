@@ -53,6 +53,8 @@ SHARED_ORDERS = 1_000
 THOUSAND, MILLION = 1_000, 1_000_000
 MOST = 1e9
 """Of seconds and of the currency, told of one attempt."""
+_LAST_SEEN, _LAST_PLACES = slice(-MOST_SEEN_BYTES, None), slice(-MOST_PLACES_BYTES, None)
+"""Made once: at every event, making them would take longer than cutting with them."""
 _offset = struct.Struct(">Q").pack
 
 Figures = tuple[tuple[int, int, int], ...]
@@ -229,8 +231,8 @@ def fold_logged(call: Call | None, event: CallEvent, logged_at: float, offset: i
         call.first_at,
         logged_at if logged_at > call.last_at else call.last_at,  # noqa: FURB136 -- at every event; ``max`` takes thrice as long
         since,
-        (call.seen + seen)[-MOST_SEEN_BYTES:],
-        call.places if offset is None else (call.places + _offset(offset))[-MOST_PLACES_BYTES:],
+        (call.seen + seen)[_LAST_SEEN],
+        call.places if offset is None else (call.places + _offset(offset))[_LAST_PLACES],
         decided,
         call.carried_at,
     )
@@ -262,8 +264,8 @@ def carried_on(known: Call | None, written: Call, logged_at: float) -> Call:
         first_at=written.first_at,
         last_at=max(known.last_at, written.last_at),
         since=min(known.since, written.since) if same_episode else known.since,
-        seen=seen[-MOST_SEEN_BYTES:],
-        places=_chained(written.places, known.places, OFFSET_BYTES)[-MOST_PLACES_BYTES:],
+        seen=seen[_LAST_SEEN],
+        places=_chained(written.places, known.places, OFFSET_BYTES)[_LAST_PLACES],
         decided=orders_together(written.decided, known.decided) if same_episode else known.decided,
         carried_at=logged_at,
     )

@@ -53,10 +53,13 @@ def loads(value: bytes | None) -> dict[str, Any]:
 
 
 def encode_event(event: CallEvent, raw: bytes | None = None) -> bytes:
-    """Write a call event without what is empty; ``raw`` is the body's own JSON text, kept as it came."""
+    """Write a call event without what is empty; ``raw`` is the body's own JSON text, kept as it came.
+
+    The body comes last, on a line of its own: whoever has no use for it, as the fold, need not read over it.
+    """
     if raw is None:
         raw = event.raw.json if isinstance(event.raw, Body) else orjson.dumps(event.raw)
-    body: Any = msgspec.Raw(raw)
+    body: Any = msgspec.Raw(b"\n" + raw)
     return _write_event(replace(event, raw=body, logged_at=NEVER, position=None))
 
 

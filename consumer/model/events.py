@@ -81,9 +81,9 @@ class CallEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     cost: float | None = None
     connected: bool = False
     analysis: Mapping[str, Any] = {}
+    source: str = "webhook"
     args: Mapping[str, Any] = {}
     raw: Unread = {}
-    source: str = "webhook"
     logged_at: float = NEVER
     position: Position | None = None
 

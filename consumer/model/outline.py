@@ -10,9 +10,7 @@ from consumer.model.codec import CodecError
 from consumer.model.events import NEVER, Body, CallEvent, Position, Unread
 
 NOTHING = Body(b"{}")
-BODY_BEGINS = b',"raw":'
-LONG = 2_048
-"""From so many bytes on it takes less time to find the body and cut it off than to read over it."""
+NO_BODY = b"{}}"
 
 
 class Logged(Protocol):
@@ -103,33 +101,25 @@ def _read_detail(name: str, record: bytes) -> Mapping[str, Any]:
 
 
 def decode_outline(record: Logged) -> Outline:
-    """Read a call event as far as the fold looks at it.
+    """Read a call event as far as the fold looks at it: up to the line that its body is on, where it has one.
 
     Raises:
         CodecError: the record is not a call event.
 
     """
     text = record.value or b""
+    head, body_follows, _ = text.partition(b"\n")
     try:
-        event = _read_outline(text if len(text) < LONG else _without_body(text))
+        event = _read_outline(head + NO_BODY if body_follows else text)
     except msgspec.DecodeError:
-        event = _read_otherwise(text)
+        event = _read_whole(text)
     force_setattr(event, "logged", record)
     return event
 
 
-def _without_body(text: bytes) -> bytes:
-    """Cut the body off a record that ends with it.
-
-    Where the text that begins a body is found within something else, what is left is no JSON.
-    """
-    before = text.find(BODY_BEGINS) if text.endswith(b"}}") else 0
-    return text[:before] + b"}" if before > 0 else text
-
-
-def _read_otherwise(text: bytes) -> Outline:
-    """Read what is no JSON without its body, or only without it: what is wrong in the body is no matter of the fold."""
+def _read_whole(text: bytes) -> Outline:
+    """Read a record whose lines are not ours."""
     try:
-        return _read_outline(text if len(text) >= LONG else _without_body(text))
+        return _read_outline(text)
     except msgspec.DecodeError as error:
         raise CodecError(f"the record is not a call event: {error}") from error

@@ -43,7 +43,7 @@ def test_few_of_a_partition_are_taken_for_held_however_many_are(view: sqlite3.Co
 def test_what_was_forgotten_is_learnt_anew_without_what_is_no_more(
     view: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.correlate.heard_of.LEAST_FORGOTTEN", 100)
+    monkeypatch.setattr("consumer.correlate.heard_of.LEAST_MANY", 100)
     heard_of = HeardOf(view, "hash", 0)
     forgotten, held, new = (of_one_partition(n, name) for n, name in ((3_000, "old"), (1_000, "held"), (10, "new")))
     keep(view, forgotten + held)

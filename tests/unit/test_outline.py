@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
@@ -5,7 +6,7 @@ import pytest
 
 from consumer.model.codec import CodecError, decode_event, encode_event
 from consumer.model.events import CallEvent, Position
-from consumer.model.outline import LONG, Outline, decode_outline
+from consumer.model.outline import Outline, decode_outline
 from consumer.model.status import EventType, Status
 from tests.unit.values import event
 
@@ -43,21 +44,39 @@ TOLD = event(
 )
 
 
-@pytest.fixture(params=["short", "long"])
-def told(request: pytest.FixtureRequest) -> CallEvent:
-    """One that is read as a whole, and one whose body is cut off."""
-    return TOLD if request.param == "short" else TOLD.replaced(raw={"transcript": "x" * LONG, **TOLD.raw})
+Written = Callable[[CallEvent], bytes]
 
 
-def test_an_outline_says_all_that_the_event_says(told: CallEvent) -> None:
-    record = encode_event(told)
+def on_one_line(told: CallEvent) -> bytes:
+    return orjson.dumps(orjson.loads(encode_event(told)))
+
+
+def on_many_lines(told: CallEvent) -> bytes:
+    return orjson.dumps(orjson.loads(encode_event(told)), option=orjson.OPT_INDENT_2)
+
+
+@pytest.fixture(params=[encode_event, on_one_line, on_many_lines])
+def written(request: pytest.FixtureRequest) -> Written:
+    """As we write it, with the body on a line of its own, and as others may."""
+    chosen: Written = request.param
+    return chosen
+
+
+def test_the_body_is_alone_on_the_last_line() -> None:
+    told, body = encode_event(TOLD.replaced(source="history")).split(b"\n")
+    assert orjson.loads(told + b"{}}") | {"raw": TOLD.raw} == orjson.loads(told + body)
+    assert orjson.loads(body[:-1]) == TOLD.raw
+
+
+def test_an_outline_says_all_that_the_event_says(written: Written) -> None:
+    record = written(TOLD)
     whole, outline = decode_event(record, POSITION, 9.0), outline_of(record)
     for name in whole.__struct_fields__:
         assert getattr(outline, name) == getattr(whole, name), name
 
 
-def test_an_outline_that_is_changed_still_says_the_rest(told: CallEvent) -> None:
-    changed = outline_of(encode_event(told)).replaced(status=Status.FAILED)
+def test_an_outline_that_is_changed_still_says_the_rest(written: Written) -> None:
+    changed = outline_of(written(TOLD)).replaced(status=Status.FAILED)
     assert (changed.status, changed.args["name"], changed.raw["status"]) == (Status.FAILED, "Jörg", "completed")
 
 
@@ -68,30 +87,36 @@ def test_an_event_without_details_has_empty_ones() -> None:
 
 @pytest.mark.parametrize("name", ["args", "raw"])
 @pytest.mark.parametrize("value", [None, 5, "text", ["list"]])
-def test_details_that_are_no_object_are_empty(told: CallEvent, name: str, value: object) -> None:
-    record = orjson.dumps({**orjson.loads(encode_event(told)), name: value})
+def test_details_that_are_no_object_are_empty(name: str, value: object) -> None:
+    record = orjson.dumps({**orjson.loads(encode_event(TOLD)), name: value})
     outline = outline_of(record)
     assert dict(getattr(outline, name)) == {}
     assert outline.status is Status.COMPLETED
 
 
 @pytest.mark.parametrize("details", [{"args": {"x": 1, "raw": {"y": 2}}}, {"analysis": {"a": {"b": 1, "raw": {}}}}])
-def test_what_looks_like_a_body_within_something_else_is_none(told: CallEvent, details: dict[str, Any]) -> None:
-    record = encode_event(told.replaced(campaign_id='c","raw":{', **details))
-    assert record.endswith(b"}}")
+def test_what_looks_like_a_body_within_something_else_is_none(written: Written, details: dict[str, Any]) -> None:
+    record = written(TOLD.replaced(campaign_id='c","raw":\n{', **details))
     whole, outline = decode_event(record, POSITION, 9.0), outline_of(record)
     for name in whole.__struct_fields__:
         assert getattr(outline, name) == getattr(whole, name), name
 
 
-def test_a_record_whose_body_is_broken_tells_the_rest_and_has_no_details(told: CallEvent) -> None:
-    outline = outline_of(encode_event(told)[:-1])
+def test_a_body_of_many_lines_is_read() -> None:
+    body = b'{\n  "status": "completed",\n  "of": {\n    "attempt": 7\n  }\n}'
+    outline = outline_of(encode_event(TOLD, body))
+    assert (outline.attempt, dict(outline.raw)) == (1, orjson.loads(body))
+
+
+def test_a_record_whose_body_is_broken_tells_the_rest_and_has_none() -> None:
+    outline = outline_of(encode_event(TOLD)[:-2])
     assert (outline.call_id, outline.status) == (TOLD.call_id, Status.COMPLETED)
-    assert (dict(outline.args), dict(outline.raw)) == ({}, {})
+    assert dict(outline.raw) == {}
 
 
-def test_what_follows_the_body_is_read(told: CallEvent) -> None:
-    outline = outline_of(encode_event(told.replaced(source="history")))
+@pytest.mark.parametrize("others", [on_one_line, on_many_lines])
+def test_what_others_tell_after_the_body_is_read(others: Written) -> None:
+    outline = outline_of(others(TOLD)[:-1] + b',"source":"history"}')
     assert (outline.source, outline.raw["status"]) == ("history", "completed")
 
 
