@@ -54,16 +54,15 @@ NO_RULES: Sequence[EventRule] = ()
 class Rules:
     """The rules in force, by the event types they want to see."""
 
+    looking_at: Mapping[EventType, Mapping[Status | None, Sequence[tuple[EventRule, Wants | None]]]]
+    """Which rules may have something to look at in an event, going by its type and status alone; asked at every event."""
+
     def __init__(self, rules: Iterable[Rule], *, node: str = "") -> None:
         """Prepare to ask those of ``rules`` that are about events; ``node`` names this process in its alerts."""
         self.rules = tuple(rule for rule in rules if isinstance(rule, EventRule))
         self._patience = Patience(node)
         self._sort()
         self._on_its_way: dict[tuple[str, str, Scope], tuple[StopOrder, CallEvent]] = {}
-
-    def may_want(self, event: CallEvent) -> bool:
-        """Whether a rule may have something to look at in an event, going by its type and status alone."""
-        return bool(self._by_type[event.type][event.status])
 
     def ask(self, event: CallEvent, call: Call, book: OrderBook) -> tuple[list[StopOrder], list[RuleFailure]]:
         """Ask as ``judge`` does, of rules that wait for no further matches."""
@@ -77,7 +76,7 @@ class Rules:
 
     def wanting(self, event: CallEvent) -> Sequence[EventRule]:
         """Give the rules that have something to look at in an event; most events have it for none."""
-        looked = self._by_type[event.type][event.status]
+        looked = self.looking_at[event.type][event.status]
         return [rule for rule, wants in looked if wants is None or wants(event)] if looked else NO_RULES
 
     def judge_by(self, wanting: Iterable[EventRule], event: CallEvent, call: Call, book: OrderBook) -> Asked:
@@ -96,7 +95,7 @@ class Rules:
     def _sort(self) -> None:
         asked = [rule for rule in self.rules if rule.name not in self._patience.given_up]
         looked = [(rule, None if _counts_all(rule) else rule.wants) for rule in asked]
-        self._by_type: dict[EventType, dict[Status | None, Sequence[tuple[EventRule, Wants | None]]]] = {
+        self.looking_at = {
             kind: {status: [one for one in looked if _may_want(one[0], kind, status)] for status in (None, *Status)}
             for kind in EventType
         }

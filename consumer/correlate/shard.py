@@ -171,7 +171,7 @@ class CorrelateShard:
 
     def _follow(self, event: Outline, before: Call | None, after: Call, outputs: list[OutRecord]) -> Call:
         """Add what follows from an event; gives the call as it is then."""
-        if self._rules.may_want(event):
+        if self._rules.looking_at[event.type][event.status]:
             outputs += self._ask_rules(event, after)
         now = after.progress.standing
         if before is not None and (

@@ -128,11 +128,11 @@ class Totals:
         """
         numbers = self._numbers
         did: list[Did] = []
-        begins, minute = 0.0, 0
+        begins, ends, minute = 0.0, 0.0, 0
         for event, before, after, logged_at in told:
-            if not 0.0 <= logged_at - begins < MINUTE_SECONDS:
+            if logged_at >= ends or logged_at < begins:
                 minute = int(logged_at) // MINUTE_SECONDS
-                begins = float(minute * MINUTE_SECONDS)
+                begins, ends = float(minute * MINUTE_SECONDS), float((minute + 1) * MINUTE_SECONDS)
             known = before or NOT_HEARD_OF
             was, now = known.progress, after.progress
             number, number_known = (after.number, known.number) if numbers else (None, None)

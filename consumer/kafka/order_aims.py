@@ -20,33 +20,32 @@ class Aims:
         self._connection = connection
         self._index = index
         self._first_kind = first_kind
-        self._names = AimedNames()
-        self.hits = self._names.hits  # of a call, asked at nearly every event; mostly none
+        self.names = AimedNames()
         self._looked_up: dict[tuple[str, Hit], Sequence[int]] = {}
         self._kinds: dict[tuple[str, int], int] = {}
         for number, account, kind in connection.execute("SELECT id, account, kind FROM kinds").fetchall():
             self._kinds[account, kind] = number
             (count,) = connection.execute("SELECT count(*) FROM names WHERE kind = ?", (number,)).fetchone()
-            self._names.expect(account, kind, count)
+            self.names.expect(account, kind, count)
             rows = connection.execute("SELECT name FROM names WHERE kind = ?", (number,))
             while some := rows.fetchmany(FILL_AT_ONCE):
-                self._names.add(account, kind, [name for (name,) in some])
+                self.names.add(account, kind, [name for (name,) in some])
 
     def places(self, account: str, hits: Sequence[Hit]) -> Iterable[int]:
-        """Give the rows of the orders aimed at one of these names, which ``hits`` gives of a call."""
+        """Give the rows of the orders aimed at one of these names, which ``names.hits`` gives of a call."""
         if len(hits) == 1:
             return self._places_of(account, hits[0])
         return dict.fromkeys(n for hit in hits for n in self._places_of(account, hit))
 
     def of_keys(self, account: str, keys: Sequence[Key]) -> Iterable[int]:
         """Give the rows of the orders aimed at one of these keys."""
-        return self.places(account, [hit for key in keys if self._names.may_hold(account, hit := named(key))])
+        return self.places(account, [hit for key in keys if self.names.may_hold(account, hit := named(key))])
 
     def add(self, order: StopOrder, n: int) -> None:
         """Lead from what an order is aimed at to its row; within a transaction."""
         for kind, names in _names_of(order).items():
             self._index.add(self._number(order.account, kind), names, n)
-            self._names.add(order.account, kind, names)
+            self.names.add(order.account, kind, names)
             self._forget(order.account, kind, names)
 
     def remove(self, order: StopOrder, n: int) -> None:

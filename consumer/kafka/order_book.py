@@ -92,7 +92,7 @@ class StoredOrderBook:
 
     def aimed_at(self, call: Call) -> Sequence[OrderRecord]:
         """Every order, in force or not, whose scope covers the call."""
-        hits = self._aims.hits(call)
+        hits = self._aims.names.hits(call)
         return [self._at(n) for n in self._aims.places(call.account, hits)] if hits else NONE
 
     def with_scope_keys(self, account: str, keys: Sequence[Key]) -> Sequence[OrderRecord]:

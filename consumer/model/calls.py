@@ -208,7 +208,7 @@ def fold_logged(call: Call | None, event: CallEvent, logged_at: float, offset: i
     seen = event_hash(event.event_id)
     if call is None:
         call = Call(intern(event.account), event.call_id, intern(event.provider), first_at=logged_at)
-    elif call.seen.find(seen) >= 0:  # ``in`` asks whether it is a number first, and makes an error of it
+    elif call.seen.partition(seen)[1]:  # ``find`` takes twice as long, and ``in`` thrice
         return call
     if event.source == HISTORY_SOURCE:
         event = _placed(call, event)
@@ -312,15 +312,15 @@ def _advanced(progress: Progress, event: CallEvent, status: Status) -> tuple[Pro
     moment, attempt = event.at or 0.0, event.attempt
     at, closed_at, figures = progress.at, progress.closed_at, progress.figures
     known_at = closed_at if attempt is None and RANK[status] == OVER else at
-    standing, moves, waits_anew, leads, closes, told_of = step(
-        progress.standing, status, attempt, (moment > known_at) - (moment < known_at)
-    )
-    if told_of is not None and (event.duration_seconds or event.cost):
+    newer = 1 if moment > known_at else 0 if moment == known_at else -1
+    done = step(progress.standing, status, attempt, newer)
+    if done.told_of is not None and (event.duration_seconds or event.cost):
         milliseconds, millionths = _whole(event.duration_seconds, THOUSAND), _whole(event.cost, MILLION)
-        figures = _greatest(figures, (told_of, milliseconds, millionths))
-    if not (moves or leads or closes) and figures is progress.figures:
+        figures = _greatest(figures, (done.told_of, milliseconds, millionths))
+    if not (done.moves or done.leads or done.closes) and figures is progress.figures:
         return progress, False
-    return Progress(standing, moment if leads else at, moment if closes else closed_at, figures), waits_anew
+    known = Progress(done.standing, moment if done.leads else at, moment if done.closes else closed_at, figures)
+    return known, done.waits_anew
 
 
 def _whole(amount: float | None, parts: int) -> int:

@@ -8,7 +8,6 @@ attempt. A final status without a number ends the call for good.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 
@@ -64,7 +63,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False, cache_has
 NOWHERE = Standing()
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """What an event does: the standing after it, and whether that is another one and waits in another episode.
 
     ``leads``: the event is the greatest with a known attempt; ``closes``: the greatest final one without. ``told_of`` is
