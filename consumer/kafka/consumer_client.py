@@ -29,12 +29,10 @@ COORDINATOR_TASKS = ("_coordination_task", "_heartbeat_task", "_commit_refresh_t
 
 
 class LogRecord(Logged, Protocol):
-    """A record as it was read, with its key and headers."""
+    """A record as it was read, with its key."""
 
     @property
     def key(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 class Stopwatch:

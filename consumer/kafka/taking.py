@@ -5,7 +5,7 @@ reading it. What is fetched and when, what may be handed out, positions and erro
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from inspect import GEN_CREATED, getgeneratorstate
 from typing import Any
 
@@ -24,7 +24,6 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
 
 
 async def take_fetched(consumer: AIOKafkaConsumer, max_records: int) -> dict[TopicPartition, list[Any]]:
@@ -105,7 +104,7 @@ def _records_of(tp: TopicPartition, result: FetchResult, max_records: int) -> li
     first = fetched.next_fetch_offset
     records: list[Any] = []
     for batch in batches_of(tp, fetched):
-        held = [Record(topic, partition, r.offset, r.timestamp, r.key, r.value, r.headers) for r in batch]
+        held = [Record(topic, partition, r.offset, r.timestamp, r.key, r.value) for r in batch]
         records += held if held and held[0].offset >= first else [r for r in held if r.offset >= first]
         if len(records) >= max_records:
             break

@@ -1,6 +1,7 @@
 """Records of the topics as JSON: how each word of the model is written and read.
 
-The header ``v`` of a record names the format; a reader refuses a version it does not know instead of guessing.
+The header ``v`` of a record names the format. Our own readers go by what a record holds, and refuse one whose fields are not
+as they should be.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 
 class CodecError(ValueError):
-    """A record that is not one of ours, or of a version this program does not know."""
+    """A record that is not one of ours."""
 
 
 _TEXT, _NUMBER, _COUNT, _OBJECT = frozenset({str}), frozenset({int, float}), frozenset({int}), frozenset({dict})

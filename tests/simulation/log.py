@@ -22,7 +22,6 @@ class Entry(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
     by: str
 
 
@@ -67,7 +66,7 @@ class SimulatedLog:
         now = int((EPOCH + self._loop.time()) * 1_000)
         for record in records:
             offset = len(entries)
-            entry = Entry(*key, offset, now, record.key, record.value, record.headers, by)
+            entry = Entry(*key, offset, now, record.key, record.value, by)
             entries.append(entry)
             for observe in self._observers:
                 observe(entry)

@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from consumer.kafka.slices import FIRST_BYTES, MOST_RECORDS, RECORD_BYTES, Slices
 
@@ -13,7 +13,6 @@ class Record:
     partition: int = 0
     timestamp: int = 0
     key: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = field(default=())
 
 
 def decisions(count: int) -> list[Record]:
