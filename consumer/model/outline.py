@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import force_setattr
 
-from consumer.model.codec import CodecError
+from consumer.model.codec import BODY_FOLLOWS, CodecError
 from consumer.model.events import NEVER, Body, CallEvent, Position, Unread
 
 NOTHING = Body(b"{}")
@@ -101,14 +101,14 @@ def _read_detail(name: str, record: bytes) -> Mapping[str, Any]:
 
 
 def decode_outline(record: Logged) -> Outline:
-    """Read a call event as far as the fold looks at it: up to the line that its body is on, where it has one.
+    """Read a call event as far as the fold looks at it: up to the tab that its body is behind, where it has one.
 
     Raises:
         CodecError: the record is not a call event.
 
     """
     text = record.value or b""
-    head, body_follows, _ = text.partition(b"\n")
+    head, body_follows, _ = text.partition(BODY_FOLLOWS)
     try:
         event = _read_outline(head + NO_BODY if body_follows else text)
     except msgspec.DecodeError:
@@ -118,7 +118,7 @@ def decode_outline(record: Logged) -> Outline:
 
 
 def _read_whole(text: bytes) -> Outline:
-    """Read a record whose lines are not ours."""
+    """Read a record whose tabs are not ours."""
     try:
         return _read_outline(text)
     except msgspec.DecodeError as error:

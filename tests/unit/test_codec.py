@@ -20,7 +20,7 @@ def test_what_is_zero_is_kept_and_what_is_absent_takes_no_room() -> None:
 
 def test_a_body_keeps_its_doubled_keys_and_its_digits() -> None:
     raw = b'{"a": 1,\n "a": 2, "n": 12345678901234567890123, "f": 1.10}'
-    assert encode_event(event(), raw).endswith(b',"raw":\n' + raw + b"}")
+    assert encode_event(event(), raw).endswith(b',"raw":\t' + raw + b"}")
 
 
 def test_the_time_of_an_order_is_the_brokers_and_never_its_writers() -> None:

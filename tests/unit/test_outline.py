@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -47,25 +48,27 @@ TOLD = event(
 Written = Callable[[CallEvent], bytes]
 
 
-def on_one_line(told: CallEvent) -> bytes:
+def without_tabs(told: CallEvent) -> bytes:
     return orjson.dumps(orjson.loads(encode_event(told)))
 
 
-def on_many_lines(told: CallEvent) -> bytes:
-    return orjson.dumps(orjson.loads(encode_event(told)), option=orjson.OPT_INDENT_2)
+def with_many_tabs(told: CallEvent) -> bytes:
+    return json.dumps(orjson.loads(encode_event(told)), indent="\t").encode()
 
 
-@pytest.fixture(params=[encode_event, on_one_line, on_many_lines])
+@pytest.fixture(params=[encode_event, without_tabs, with_many_tabs])
 def written(request: pytest.FixtureRequest) -> Written:
-    """As we write it, with the body on a line of its own, and as others may."""
+    """As we write it, with the body behind the only tab, and as others may."""
     chosen: Written = request.param
     return chosen
 
 
-def test_the_body_is_alone_on_the_last_line() -> None:
-    told, body = encode_event(TOLD.replaced(source="history")).split(b"\n")
-    assert orjson.loads(told + b"{}}") | {"raw": TOLD.raw} == orjson.loads(told + body)
+def test_the_body_is_last_behind_the_first_tab_of_one_line() -> None:
+    record = encode_event(TOLD.replaced(campaign_id="a\ttab", source="history"))
+    told, body = record.split(b"\t")
+    assert orjson.loads(told + b"{}}") | {"raw": TOLD.raw} == orjson.loads(record)
     assert orjson.loads(body[:-1]) == TOLD.raw
+    assert b"\n" not in record
 
 
 def test_an_outline_says_all_that_the_event_says(written: Written) -> None:
@@ -96,14 +99,14 @@ def test_details_that_are_no_object_are_empty(name: str, value: object) -> None:
 
 @pytest.mark.parametrize("details", [{"args": {"x": 1, "raw": {"y": 2}}}, {"analysis": {"a": {"b": 1, "raw": {}}}}])
 def test_what_looks_like_a_body_within_something_else_is_none(written: Written, details: dict[str, Any]) -> None:
-    record = written(TOLD.replaced(campaign_id='c","raw":\n{', **details))
+    record = written(TOLD.replaced(campaign_id='c","raw":\t{', **details))
     whole, outline = decode_event(record, POSITION, 9.0), outline_of(record)
     for name in whole.__struct_fields__:
         assert getattr(outline, name) == getattr(whole, name), name
 
 
-def test_a_body_of_many_lines_is_read() -> None:
-    body = b'{\n  "status": "completed",\n  "of": {\n    "attempt": 7\n  }\n}'
+def test_a_body_with_tabs_is_read() -> None:
+    body = b'{\n\t"status":\t"completed",\n\t"of": {\n\t\t"attempt": 7\n\t}\n}'
     outline = outline_of(encode_event(TOLD, body))
     assert (outline.attempt, dict(outline.raw)) == (1, orjson.loads(body))
 
@@ -114,7 +117,7 @@ def test_a_record_whose_body_is_broken_tells_the_rest_and_has_none() -> None:
     assert dict(outline.raw) == {}
 
 
-@pytest.mark.parametrize("others", [on_one_line, on_many_lines])
+@pytest.mark.parametrize("others", [without_tabs, with_many_tabs])
 def test_what_others_tell_after_the_body_is_read(others: Written) -> None:
     outline = outline_of(others(TOLD)[:-1] + b',"source":"history"}')
     assert (outline.source, outline.raw["status"]) == ("history", "completed")
