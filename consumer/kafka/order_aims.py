@@ -16,7 +16,7 @@ class Aims:
     """Asks the index of names only for what the names held in memory do not rule out."""
 
     def __init__(self, connection: sqlite3.Connection, index: NameIndex, first_kind: int) -> None:
-        """Learn the names in the index: a million take about a second. Kinds of names are numbered from ``first_kind``."""
+        """Learn the names in the index: a million take a third of a second. Their kinds are numbered from ``first_kind``."""
         self._connection = connection
         self._index = index
         self._first_kind = first_kind

@@ -77,7 +77,7 @@ class AimedNames:
         calls, campaigns, agents, numbers, pairs = of_account
         number, campaign = call.number, call.campaign_id
         if (
-            call.call_id in calls
+            (calls and call.call_id in calls)
             or campaign in campaigns
             or call.agent_id in agents
             or number in numbers

@@ -18,8 +18,8 @@ from consumer.model.orders import Author, Fact, FactKind, Mode, Reach, StopOrder
 from consumer.model.scopes import Scope, ScopeError
 
 VERSION = b"1"
-BODY_FOLLOWS = b"\t"
-"""Stands before the body of an event, and nowhere before that: within strings, JSON has no tabs."""
+DETAILS_FOLLOW = b"\t"
+"""Stands before ``args`` and the body of an event, and nowhere before that: within strings, JSON has no tabs."""
 T = TypeVar("T")
 
 
@@ -58,15 +58,17 @@ def loads(value: bytes | None) -> dict[str, Any]:
 def encode_event(event: CallEvent, raw: bytes | None = None) -> bytes:
     """Write a call event without what is empty; ``raw`` is the body's own JSON text, kept as it came.
 
-    The body comes last, behind the record's first tab: whoever has no use for it, as the fold, need not read over it.
+    ``args`` and the body come last, behind the record's first tab: whoever has no use for them, as the fold, need not read
+    over them.
     """
     if raw is None:
         raw = event.raw.json if isinstance(event.raw, Body) else orjson.dumps(event.raw)
-    body: Any = msgspec.Raw(BODY_FOLLOWS + raw)
-    return _write_event(replace(event, raw=body, logged_at=NEVER, position=None))
+    body: Any = msgspec.Raw(DETAILS_FOLLOW + raw)
+    args: Any = msgspec.Raw(DETAILS_FOLLOW + _write(event.args)) if event.args else {}
+    return _write(replace(event, args=args, raw=body, logged_at=NEVER, position=None))
 
 
-_write_event = msgspec.json.Encoder().encode
+_write = msgspec.json.Encoder().encode
 _read_event = msgspec.json.Decoder(CallEvent).decode
 
 

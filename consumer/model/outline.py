@@ -6,11 +6,11 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import force_setattr
 
-from consumer.model.codec import BODY_FOLLOWS, CodecError
+from consumer.model.codec import DETAILS_FOLLOW, CodecError
 from consumer.model.events import NEVER, Body, CallEvent, Position, Unread
 
 NOTHING = Body(b"{}")
-NO_BODY = b"{}}"
+NO_DETAILS = b"{}}"
 
 
 class Logged(Protocol):
@@ -101,16 +101,16 @@ def _read_detail(name: str, record: bytes) -> Mapping[str, Any]:
 
 
 def decode_outline(record: Logged) -> Outline:
-    """Read a call event as far as the fold looks at it: up to the tab that its body is behind, where it has one.
+    """Read a call event as far as the fold looks at it: up to the tab that its details are behind, where it has one.
 
     Raises:
         CodecError: the record is not a call event.
 
     """
     text = record.value or b""
-    head, body_follows, _ = text.partition(BODY_FOLLOWS)
+    head, details_follow, _ = text.partition(DETAILS_FOLLOW)
     try:
-        event = _read_outline(head + NO_BODY if body_follows else text)
+        event = _read_outline(head + NO_DETAILS if details_follow else text)
     except msgspec.DecodeError:
         event = _read_whole(text)
     force_setattr(event, "logged", record)

@@ -58,16 +58,24 @@ def with_many_tabs(told: CallEvent) -> bytes:
 
 @pytest.fixture(params=[encode_event, without_tabs, with_many_tabs])
 def written(request: pytest.FixtureRequest) -> Written:
-    """As we write it, with the body behind the only tab, and as others may."""
+    """As we write it, with what the fold has no use for behind a tab, and as others may."""
     chosen: Written = request.param
     return chosen
 
 
-def test_the_body_is_last_behind_the_first_tab_of_one_line() -> None:
-    record = encode_event(TOLD.replaced(campaign_id="a\ttab", source="history"))
-    told, body = record.split(b"\t")
-    assert orjson.loads(told + b"{}}") | {"raw": TOLD.raw} == orjson.loads(record)
-    assert orjson.loads(body[:-1]) == TOLD.raw
+@pytest.mark.parametrize("args", [{"name": "Jörg"}, {}])
+def test_what_the_fold_has_no_use_for_is_last_behind_the_first_tab_of_one_line(args: dict[str, str]) -> None:
+    record = encode_event(TOLD.replaced(campaign_id="a\ttab", source="history", args=args))
+    told, details = record.split(b"\t", 1)
+    whole = orjson.loads(record)
+    assert list(whole)[-2:] == (["args", "raw"] if args else ["source", "raw"])
+    name = b"args" if args else b"raw"
+    assert told.endswith(b'"%s":' % name)
+    assert orjson.loads(told + b"{}}") == {
+        **{n: v for n, v in whole.items() if n not in {"args", "raw"}},
+        name.decode(): {},
+    }
+    assert orjson.loads(b'{"%s":%s' % (name, details)) == {n: whole[n] for n in ("args", "raw") if n in whole}
     assert b"\n" not in record
 
 
