@@ -15,7 +15,7 @@ class GrowingBloom:
     """
 
     def __init__(self, expected: int, *, false_positives: float) -> None:
-        """Make room for so many members."""
+        """Make room for so many members, at least one."""
         self._false_positives = false_positives
         self._filters: list[Bloom] = []
         self._count = 0

@@ -10,7 +10,8 @@ from consumer.model.codec import DETAILS_FOLLOW, CodecError
 from consumer.model.events import NEVER, Body, CallEvent, Position, Unread
 
 NOTHING = Body(b"{}")
-NO_DETAILS = b"{}}"
+NO_DETAILS = b"[]}"
+"""Ends a record that is cut off. No field that the fold reads holds a list, so a tab of somebody else's is noticed."""
 
 
 class Logged(Protocol):

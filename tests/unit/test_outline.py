@@ -77,6 +77,7 @@ def test_what_the_fold_has_no_use_for_is_last_behind_the_first_tab_of_one_line(a
     }
     assert orjson.loads(b'{"%s":%s' % (name, details)) == {n: whole[n] for n in ("args", "raw") if n in whole}
     assert b"\n" not in record
+    assert outline_of(record).source == "history"
 
 
 def test_an_outline_says_all_that_the_event_says(written: Written) -> None:
@@ -119,10 +120,21 @@ def test_a_body_with_tabs_is_read() -> None:
     assert (outline.attempt, dict(outline.raw)) == (1, orjson.loads(body))
 
 
-def test_a_record_whose_body_is_broken_tells_the_rest_and_has_none() -> None:
-    outline = outline_of(encode_event(TOLD)[:-2])
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_record_whose_body_is_broken_tells_the_rest_and_has_no_details(cut: int) -> None:
+    outline = outline_of(encode_event(TOLD)[:-cut])
     assert (outline.call_id, outline.status) == (TOLD.call_id, Status.COMPLETED)
-    assert dict(outline.raw) == {}
+    assert (dict(outline.args), dict(outline.raw)) == ({}, {})
+
+
+@pytest.mark.parametrize("field", CallEvent.__struct_fields__)
+def test_a_tab_that_others_put_before_any_field_hides_nothing(field: str) -> None:
+    whole = TOLD.replaced(from_number="+15550000002", source="history")
+    told = orjson.loads(encode_event(whole))
+    tabbed = b",".join(b"%s:%s%s" % (orjson.dumps(n), b"\t" * (n == field), orjson.dumps(v)) for n, v in told.items())
+    outline = outline_of(b"{%s}" % tabbed)
+    for name in told:
+        assert getattr(outline, name) == getattr(whole, name), name
 
 
 @pytest.mark.parametrize("others", [without_tabs, with_many_tabs])
